@@ -1,0 +1,1 @@
+"""The people's side of Signoff: inbox, operations pages and audit trail."""

@@ -1,0 +1,1 @@
+"""The composition root: settings, root URLs and the ASGI application."""

@@ -1,0 +1,235 @@
+"""Settings of the project, and the only module that reads the environment.
+
+Without any variable this is a development server on an SQLite file. Setting SECRET_KEY, or
+DJANGO_DEBUG=false, makes it a production site that refuses to start half configured.
+
+    DJANGO_DEBUG, DEBUG       development mode; when neither is set: true unless SECRET_KEY is set
+    SECRET_KEY                required in production; in development made once, in var/secret_key
+    ALLOWED_HOSTS             host names of the site, comma separated; required in production
+    DATABASE_URL              default sqlite:///<var>/signoff.sqlite3; see databases.py
+    SIGNOFF_VAR_DIR           where the default database, the development key and collected static
+                              files go; default var/ beside manage.py
+    SIGNOFF_DEMO              installs the examples with their demo data
+    TIME_ZONE, LOG_LEVEL      defaults UTC, INFO
+    CSRF_TRUSTED_ORIGINS      origins of a proxy, comma separated
+    PROXY_SSL_HEADER          header by which a trusted proxy says "https", as X-Forwarded-Proto
+    SECURE_SSL_REDIRECT       production: send http to https; default true
+    SECURE_HSTS_SECONDS, SECURE_HSTS_INCLUDE_SUBDOMAINS, SECURE_HSTS_PRELOAD
+                              production: defaults 0 (no header), false, false
+    DURABLE_DATABASE, DURABLE_PROFILE, DURABLE_LEASE_MS, DURABLE_HEARTBEAT_MS,
+    DURABLE_RETRY_TIMEOUT_MS  the engine's settings; defaults below
+"""
+
+import os
+import secrets
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.csp import CSP
+from environ import Env
+
+from dashboard.project.databases import database_from_url
+
+env = Env()
+
+BASE_DIR = Path(__file__).resolve().parents[2]
+VAR_DIR = Path(env.str("SIGNOFF_VAR_DIR", default="") or BASE_DIR / "var").resolve()
+
+
+def _is_debug() -> bool:
+    for name in ("DJANGO_DEBUG", "DEBUG"):
+        if name in os.environ:
+            return bool(env.bool(name))
+    return not os.environ.get("SECRET_KEY")
+
+
+def _secret_key(*, debug: bool) -> str:
+    key: str = env.str("SECRET_KEY", default="")
+    if key:
+        return key
+    if not debug:
+        msg = (
+            "SECRET_KEY is not set. Set the environment variable SECRET_KEY to a long random "
+            "string, or DJANGO_DEBUG=true for development."
+        )
+        raise ImproperlyConfigured(msg)
+    return _development_key(VAR_DIR / "secret_key")
+
+
+def _development_key(path: Path) -> str:
+    """Read the key, or make it once, however many processes start at the same time."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A temporary file is private (0600), and linking it shows no reader half a key.
+        with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:
+            file.write(secrets.token_urlsafe(50))
+            file.flush()
+            with suppress(FileExistsError):
+                path.hardlink_to(file.name)
+    return path.read_text()
+
+
+def _allowed_hosts(*, debug: bool) -> list[str]:
+    hosts: list[str] = env.list("ALLOWED_HOSTS", default=[])
+    if hosts:
+        return hosts
+    if not debug:
+        msg = (
+            "ALLOWED_HOSTS is not set. Set the environment variable ALLOWED_HOSTS to the host "
+            "names of this site, separated by commas."
+        )
+        raise ImproperlyConfigured(msg)
+    return ["localhost", "127.0.0.1", "[::1]"]
+
+
+def _database_url() -> str:
+    url: str = env.str("DATABASE_URL", default="")
+    if url:
+        return url
+    VAR_DIR.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{VAR_DIR}/signoff.sqlite3"
+
+
+DEBUG = _is_debug()
+SECRET_KEY = _secret_key(debug=DEBUG)
+ALLOWED_HOSTS = _allowed_hosts(debug=DEBUG)
+SIGNOFF_DEMO: bool = env.bool("SIGNOFF_DEMO", default=False)
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "servestatic",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "durable.apps.DurableConfig",
+    "dashboard.apps.SignoffConfig",
+    *(["examples"] if SIGNOFF_DEMO else []),
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "dashboard.project.urls"
+ASGI_APPLICATION = "dashboard.project.asgi.application"
+
+# In a checkout templates and static files are at the top; in the wheel they are inside the
+# dashboard app, where Django's app loaders find them.
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [path for path in [BASE_DIR / "templates"] if path.is_dir()],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.template.context_processors.csp",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+STATIC_URL = "static/"
+STATIC_ROOT = VAR_DIR / "static"
+STATICFILES_DIRS = [path for path in [BASE_DIR / "static"] if path.is_dir()]
+# Production serves hashed and compressed copies, made by manage.py collectstatic.
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": (
+            "django.contrib.staticfiles.storage.StaticFilesStorage"
+            if DEBUG
+            else "servestatic.storage.CompressedManifestStaticFilesStorage"
+        ),
+    },
+}
+SERVESTATIC_USE_FINDERS = DEBUG
+SERVESTATIC_AUTOREFRESH = DEBUG
+
+DATABASES = {"default": database_from_url(_database_url(), base_dir=BASE_DIR)}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "login"
+
+LANGUAGE_CODE = "en"
+USE_TZ = True
+TIME_ZONE: str = env.str("TIME_ZONE", default="UTC")
+
+SECURE_CSP: dict[str, list[str]] = {
+    "default-src": [CSP.NONE],
+    "script-src": [CSP.SELF],
+    "style-src": [CSP.SELF],
+    "img-src": [CSP.SELF, "data:"],
+    "font-src": [CSP.SELF],
+    "connect-src": [CSP.SELF],
+    "form-action": [CSP.SELF],
+    "base-uri": [CSP.NONE],
+    "frame-ancestors": [CSP.NONE],
+}
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+_proxy_ssl_header: str = env.str("PROXY_SSL_HEADER", default="")
+if _proxy_ssl_header:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_" + _proxy_ssl_header.upper().replace("-", "_"), "https")
+
+if not DEBUG:
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+    SECURE_SSL_REDIRECT: bool = env.bool("SECURE_SSL_REDIRECT", default=True)
+    SECURE_HSTS_SECONDS: int = env.int("SECURE_HSTS_SECONDS", default=0)
+    SECURE_HSTS_INCLUDE_SUBDOMAINS: bool = env.bool("SECURE_HSTS_INCLUDE_SUBDOMAINS", default=False)
+    SECURE_HSTS_PRELOAD: bool = env.bool("SECURE_HSTS_PRELOAD", default=False)
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "text": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s"},
+        "json": {
+            "()": "pythonjsonlogger.json.JsonFormatter",
+            "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s",
+            "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
+        },
+    },
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "text" if DEBUG else "json",
+        },
+    },
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    # Without this Django's own handlers would print its messages a second time.
+    "loggers": {"django": {"handlers": [], "propagate": True}},
+}
+
+DURABLE_DATABASE: str = env.str("DURABLE_DATABASE", default="default")
+DURABLE_PROFILE: str = env.str("DURABLE_PROFILE", default="compat")
+DURABLE_LEASE_MS: int = env.int("DURABLE_LEASE_MS", default=15_000)
+DURABLE_HEARTBEAT_MS: int = env.int("DURABLE_HEARTBEAT_MS", default=3_000)
+DURABLE_RETRY_TIMEOUT_MS: int = env.int("DURABLE_RETRY_TIMEOUT_MS", default=5_000)
