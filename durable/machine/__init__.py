@@ -1,1 +1,1 @@
-"""The rules: what a request or a due timer changes (protocol.md 3 and 4). Pure: no Django, no clock."""
+"""The rules: what a request or a due timer changes (protocol.md 3, 4). Pure: no I/O, no clock."""

@@ -13,6 +13,7 @@ _MAX_FIELDS = 7
 _SECOND = 1000
 _YEARS_AHEAD = 150  # as far as a year field reaches: 1970 to 2099
 _RANDOM_FIELD = re.compile(r"r([(/]|$)", re.IGNORECASE)
+_EQUAL_RANGE = re.compile(r"(?<![\w-])(\w+)-\1(?:/0*[1-9]\d*)?(?![\w/-])", re.IGNORECASE)
 
 
 class InvalidCronError(ValueError):
@@ -32,14 +33,12 @@ def next_occurrence(expression: str, after: int) -> int:
     fields = expression.split()
     if len(fields) > _MAX_FIELDS:
         raise InvalidCronError(expression, "more than seven fields")
-    if any(
-        _RANDOM_FIELD.match(field) for field in fields
-    ):  # croniter draws a new instant each time
+    if any(map(_RANDOM_FIELD.match, fields)):  # croniter draws another instant each time
         raise InvalidCronError(expression, "a random field")
     try:
         start = datetime.fromtimestamp(after // _SECOND, UTC)
         schedule = croniter(
-            expression,
+            _EQUAL_RANGE.sub(r"\1", expression),  # croniter takes 5-5 for every value there is
             start,
             second_at_beginning=True,
             max_years_between_matches=_YEARS_AHEAD,

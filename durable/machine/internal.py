@@ -1,5 +1,7 @@
-"""The six internal steps (protocol.md 4.4). Each re-checks that it is due: early, late and double
-firings change nothing."""
+"""The six internal steps (protocol.md 4.4).
+
+Each re-checks that it is due: early, late and double firings change nothing.
+"""
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,6 +16,9 @@ from durable.protocol.validation import MAX_INSTANT
 
 MAX_OCCURRENCES = 1000
 """Promises that one firing of a schedule creates at most; the next firing goes on."""
+
+NEVER = MAX_INSTANT
+"""When a schedule that has ended runs next."""
 
 
 class PromiseTimeout(Struct, frozen=True):
@@ -123,9 +128,11 @@ def dispatch_retry(env: Env, step: RetryDispatch) -> None:
 def fire_schedule(env: Env, step: ScheduleFire) -> None:
     """R7: every missed occurrence fires, in order (protocol.md 4.7)."""
     schedule = env.schedule(step.id)
-    if schedule is None or schedule.next_run_at > env.now:
+    if schedule is None:
         return
     instants = due_instants(schedule, env.now)
+    if not instants:
+        return
     seen: set[str] = set()
     for instant in instants:
         request = _occurrence(env, schedule, instant)
@@ -146,7 +153,7 @@ def due_instants(schedule: Schedule, now: int) -> list[int]:
     """
     instants: list[int] = []
     instant = schedule.next_run_at
-    while instant <= now and len(instants) < MAX_OCCURRENCES:
+    while instant <= now and instant != NEVER and len(instants) < MAX_OCCURRENCES:
         instants.append(instant)
         instant = _next_run_at(schedule, instant)
     return instants
@@ -156,7 +163,7 @@ def _next_run_at(schedule: Schedule, after: int) -> int:
     try:
         return cron.next_occurrence(schedule.cron, after)
     except cron.InvalidCronError:  # its last instant (a year field) has passed
-        return MAX_INSTANT
+        return NEVER
 
 
 def occurrence_id(schedule: Schedule, instant: int) -> str:

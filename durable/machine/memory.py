@@ -71,28 +71,35 @@ class MemoryStore:
                     state.outbox[message.key] = message
 
     def due(self, now: int) -> list[internal.InternalStep]:
-        """Return the internal steps that may fire at ``now``: timeouts, drains, leases, schedules,
-        retries (the order that protocol.md 1.6 recommends for a tick)."""
-        return list(self._due(now))
+        """Return the internal steps that may fire at ``now``.
 
-    def _due(self, now: int) -> Iterator[internal.InternalStep]:
+        Timeouts, drains, leases, schedules, retries: the order of protocol.md 1.6 for a tick.
+        """
+        return [*self._due_promises(now), *self._drains(), *self._due_tasks(now)]
+
+    def _due_promises(self, now: int) -> Iterator[internal.InternalStep]:
         profile = self.state.config.profile
         for promise in self.state.promises.values():
             if promise.is_pending and promise.timeout_at <= now and promise.is_external(profile):
                 yield internal.PromiseTimeout(promise.id)
+
+    def _drains(self) -> Iterator[internal.InternalStep]:
         for promise in self.state.promises.values():
             if not promise.is_pending:
                 for address in promise.listeners:
                     yield internal.ListenerDrain(promise.id, address)
                 for awaiter in promise.callbacks:
                     yield internal.CallbackDrain(promise.id, awaiter)
-        for task in self.state.tasks.values():
+
+    def _due_tasks(self, now: int) -> Iterator[internal.InternalStep]:
+        tasks = self.state.tasks.values()
+        for task in tasks:
             if task.state is TaskState.ACQUIRED and internal.is_due(task.expires_at, now):
                 yield internal.LeaseExpiry(task.id)
         for schedule in self.state.schedules.values():
             if schedule.next_run_at <= now:
                 yield internal.ScheduleFire(schedule.id)
-        for task in self.state.tasks.values():
+        for task in tasks:
             if task.state is TaskState.PENDING and internal.is_due(task.retry_at, now):
                 yield internal.RetryDispatch(task.id)
 

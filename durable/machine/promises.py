@@ -64,7 +64,7 @@ def find_tag_error(promise_tags: tags.Tags, timeout_at: int) -> str | None:
 
 
 def bear(env: Env, request: PromiseCreate, *, born_at: int) -> Promise:
-    """Write a new promise: pending, or settled from birth when its deadline has passed (rows 6, 7)."""
+    """Write a new promise: pending, or born settled when its deadline has passed (rows 6, 7)."""
     dead = request.timeout_at <= env.now
     return env.set_promise(
         Promise(

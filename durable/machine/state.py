@@ -98,7 +98,7 @@ class Task(Struct, frozen=True):
     retry_at: int | None = None
 
     def record(self, promise: Promise | None, now: int) -> TaskRecord:
-        """Return the projected record: fulfilled as soon as the promise is settled for observers."""
+        """Return the projected record: fulfilled once the promise is settled for observers."""
         seen = self.viewed(promise, now)
         return TaskRecord(
             id=seen.id,

@@ -1,11 +1,11 @@
-"""The two profiles of protocol.md 0.2: one machine, with switches where texts and clients differ."""
+"""The two profiles of protocol.md 0.2: one machine, switches where texts and clients differ."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Switches of the machine. ``COMPAT`` serves the published SDKs, ``STRICT`` is the specification.
+    """Switches of the machine: ``COMPAT`` serves the published SDKs, ``STRICT`` is the standard.
 
     timer_target_dropped: accept timer+target on promise.create, storing no target (else 400).
     scope_global_is_external: count ``resonate:scope=global`` as external.

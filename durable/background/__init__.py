@@ -1,0 +1,1 @@
+"""Loops that fire what is due: deadlines, leases, retries, schedules, left-over drains."""

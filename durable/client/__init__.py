@@ -1,0 +1,1 @@
+"""How anything in this process talks to the engine: requests in, replies out."""

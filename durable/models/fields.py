@@ -1,0 +1,77 @@
+"""Columns that both databases hold alike, and the manager that guards the protocol's rows."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+if TYPE_CHECKING:
+    _TextField = models.TextField[str, str]
+else:
+    _TextField = models.TextField
+
+
+class IdField(_TextField):
+    """Text compared byte by byte, as the protocol orders ids; on PostgreSQL that is ``C``."""
+
+    def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
+        """Return the column type with the collation of the database at hand."""
+        parameters = super().db_parameters(connection)
+        if connection.vendor == "postgresql":
+            parameters["collation"] = "C"
+        return parameters
+
+
+class ProtocolRowError(TypeError):
+    """Somebody tried to write a row of the protocol past the machine."""
+
+    def __init__(self, model: str) -> None:
+        """``model`` is the name of the model."""
+        super().__init__(
+            f"{model} rows are written by durable.store only; use durable.promises or a request"
+        )
+
+
+class ProtocolQuerySet[M: models.Model](models.QuerySet[M]):
+    """Reads like any query set and refuses to write."""
+
+    def _refuse(self) -> NoReturn:
+        raise ProtocolRowError(self.model.__name__)
+
+    def create(self, **_kwargs: Any) -> NoReturn:
+        """Refuse."""
+        self._refuse()
+
+    def bulk_create(self, _objs: Iterable[M], *_args: Any, **_kwargs: Any) -> NoReturn:
+        """Refuse."""
+        self._refuse()
+
+    def bulk_update(self, _objs: Iterable[M], *_args: Any, **_kwargs: Any) -> NoReturn:
+        """Refuse."""
+        self._refuse()
+
+    def update(self, **_kwargs: Any) -> NoReturn:
+        """Refuse."""
+        self._refuse()
+
+    def delete(self) -> NoReturn:
+        """Refuse."""
+        self._refuse()
+
+
+class ProtocolModel(models.Model):
+    """A row that only the store writes."""
+
+    objects = ProtocolQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+    def save(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        """Refuse."""
+        raise ProtocolRowError(type(self).__name__)
+
+    def delete(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        """Refuse."""
+        raise ProtocolRowError(type(self).__name__)

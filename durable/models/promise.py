@@ -1,0 +1,132 @@
+"""Promises, and who is told when they settle."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+
+from durable.models.fields import IdField, ProtocolModel
+from durable.protocol.states import PromiseState
+
+_PENDING = Q(state=PromiseState.PENDING.value)
+
+
+class Promise(ProtocolModel):
+    """A promise as stored (protocol.md 2.2); mind the deadline: a pending row may have passed it.
+
+    Instants are epoch milliseconds. The columns after ``tags`` are hidden: no record shows them.
+    """
+
+    id = IdField(primary_key=True)
+    state = models.TextField(choices=[(state.value, state.value) for state in PromiseState])
+    timeout_at = models.BigIntegerField()
+    created_at = models.BigIntegerField()
+    settled_at = models.BigIntegerField(null=True)
+    param_data = models.TextField(null=True)
+    param_headers = models.JSONField(null=True)
+    value_data = models.TextField(null=True)
+    value_headers = models.JSONField(null=True)
+    tags = models.JSONField()
+    origin = IdField(help_text="Root of the lineage: the origin tag, else the id itself.")
+    replayed_by = IdField(
+        null=True, help_text="The task whose replay asks for this promise; null for roots."
+    )
+    function = models.TextField(null=True, help_text="Name of the function called, from param.")
+    is_external = models.BooleanField(help_text="Settled from outside its task: deadline is armed.")
+    is_root = models.BooleanField(help_text="Has no parent but itself.")
+    is_undrained = models.BooleanField(
+        default=False, help_text="Settled, with callbacks or listeners not told yet."
+    )
+    started_at = models.BigIntegerField(null=True)
+    attempts = models.PositiveIntegerField(null=True)
+    last_error = models.TextField(null=True)
+    started_by = models.TextField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                name="durable_promise_state_known",
+                condition=Q(state__in=[state.value for state in PromiseState]),
+            ),
+            models.CheckConstraint(
+                name="durable_promise_settled_iff_not_pending",
+                condition=(_PENDING & Q(settled_at__isnull=True))
+                | (~_PENDING & Q(settled_at__isnull=False)),
+            ),
+            models.CheckConstraint(
+                name="durable_promise_pending_has_no_value",
+                condition=~_PENDING | Q(value_data__isnull=True, value_headers__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="durable_promise_times_in_order",
+                condition=Q(created_at__lte=models.F("timeout_at"))
+                & (
+                    Q(settled_at__isnull=True)
+                    | Q(
+                        settled_at__lte=models.F("timeout_at"),
+                        settled_at__gte=models.F("created_at"),
+                    )
+                ),
+            ),
+            models.CheckConstraint(
+                name="durable_promise_timedout_at_deadline",
+                condition=~Q(state=PromiseState.REJECTED_TIMEDOUT.value)
+                | Q(settled_at=models.F("timeout_at")),
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                name="durable_promise_deadline",
+                fields=["timeout_at"],
+                condition=_PENDING & Q(is_external=True),
+            ),
+            models.Index(
+                name="durable_promise_undrained", fields=["id"], condition=Q(is_undrained=True)
+            ),
+            models.Index(name="durable_promise_lineage", fields=["origin", "replayed_by"]),
+            models.Index(
+                name="durable_promise_roots",
+                fields=["-created_at", "id"],
+                condition=Q(is_root=True),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class Callback(ProtocolModel):
+    """When ``awaited`` settles, the task of ``awaiter`` is resumed."""
+
+    pk = models.CompositePrimaryKey("awaited", "awaiter")
+    awaited = models.ForeignKey(
+        Promise, on_delete=models.DO_NOTHING, related_name="callbacks", db_index=False
+    )
+    awaiter = models.ForeignKey(
+        Promise, on_delete=models.DO_NOTHING, related_name="awaits", db_index=False
+    )
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                name="durable_callback_awaiter_is_not_self",
+                condition=~Q(awaited=models.F("awaiter")),
+            )
+        ]
+        indexes: ClassVar = [models.Index(name="durable_callback_awaiter", fields=["awaiter"])]
+
+    def __str__(self) -> str:
+        return f"{self.awaiter_id} awaits {self.awaited_id}"
+
+
+class Listener(ProtocolModel):
+    """When the promise settles, an unblock message goes to ``address``."""
+
+    pk = models.CompositePrimaryKey("promise", "address")
+    promise = models.ForeignKey(
+        Promise, on_delete=models.DO_NOTHING, related_name="listeners", db_index=False
+    )
+    address = IdField()
+
+    def __str__(self) -> str:
+        return f"{self.address} listens to {self.promise_id}"

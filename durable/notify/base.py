@@ -1,0 +1,82 @@
+"""What a notifier is, and the topics it carries."""
+
+import threading
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Protocol
+
+from django.db import connections
+
+EVERYTHING = "*"
+"""Anything may have happened: the other process could not say what."""
+SETTLED = "settled"
+"""A root or a promise made by the outside was settled: somebody may wait for its result."""
+LATENT = "latent"
+"""A latent promise was created or settled: pages about people's work changed."""
+DUE = "due"
+"""A deadline earlier than all others may have been written."""
+_READY = "ready:"
+
+type Topics = frozenset[str]
+type Subscriber = Callable[[Topics], None]
+
+
+def ready(queue: str) -> str:
+    """Topic of tasks that a worker of this group may claim."""
+    return _READY + queue
+
+
+class Notifier(Protocol):
+    """Carries topics to every subscriber in every process of one database."""
+
+    def publish(self, topics: Iterable[str]) -> None:
+        """Announce topics when the current transaction of the calling thread commits."""
+
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """Call ``subscriber`` with each set of topics, on the notifier's own thread.
+
+        It must be quick and not raise. Returns a function that ends the subscription. The first
+        subscription starts listening.
+        """
+
+    def close(self) -> None:
+        """Stop listening."""
+
+
+class Subscribers:
+    """The subscribers of one process, shared by all notifiers."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._lock = threading.Lock()
+        self._subscribers: tuple[Subscriber, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self._subscribers)
+
+    def add(self, subscriber: Subscriber) -> Callable[[], None]:
+        """Add one; returns its removal."""
+        with self._lock:
+            self._subscribers = (*self._subscribers, subscriber)
+        return lambda: self._remove(subscriber)
+
+    def _remove(self, subscriber: Subscriber) -> None:
+        with self._lock:
+            self._subscribers = tuple(one for one in self._subscribers if one is not subscriber)
+
+    def tell(self, topics: Topics) -> None:
+        """Hand topics to all."""
+        for subscriber in self._subscribers:
+            subscriber(topics)
+
+
+@cache
+def get_notifier(alias: str) -> Notifier:
+    """Return this process's notifier for a database alias."""
+    if connections[alias].vendor == "postgresql":
+        from durable.notify.postgres import PostgresNotifier  # noqa: PLC0415 - psycopg is optional
+
+        return PostgresNotifier(alias)
+    from durable.notify.sqlite import SQLiteNotifier  # noqa: PLC0415 - one of the two
+
+    return SQLiteNotifier(alias)

@@ -1,0 +1,123 @@
+"""What a worker asks of the store beside the protocol: claim, heartbeat."""
+
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from durable.models.history import TaskEvent
+from durable.protocol.claims import Claim
+from durable.protocol.records import PromiseRecord, TaskRecord
+from durable.protocol.requests import Reply, TaskAcquire
+from durable.store import rows, statements
+from durable.store.database import DatabaseStore
+from durable.store.dialects import get_dialect
+from durable.store.preload import fetch_history
+
+_FIRST_PROMISE_COLUMN = 1
+_ORIGIN_AT = _FIRST_PROMISE_COLUMN + len(rows.PROMISE_COLUMNS)
+
+
+def claim(
+    store: DatabaseStore, groups: Collection[str], *, pid: str, ttl: int, limit: int
+) -> list[Claim]:
+    """Acquire up to ``limit`` tasks of the groups that are due; ``ttl`` is the lease in ms.
+
+    One statement on PostgreSQL, which skips what others hold; the machine itself on SQLite, where
+    there is one writer anyway. Both are held to task.acquire by differential tests.
+    """
+    if store.connection.vendor == "postgresql":
+        taken = _claim_skipping(store, groups, pid=pid, ttl=ttl, limit=limit)
+    else:
+        taken = _claim_by_steps(store, groups, pid=pid, ttl=ttl, limit=limit)
+    return _with_history(store, taken)
+
+
+class _Taken(NamedTuple):
+    task: TaskRecord
+    promise: PromiseRecord
+    origin: str
+
+
+def _claim_skipping(
+    store: DatabaseStore, groups: Collection[str], *, pid: str, ttl: int, limit: int
+) -> list[_Taken]:
+    store.connection.ensure_connection()
+    found = get_dialect(store.connection).fetch(
+        store.connection,
+        statements.CLAIM,
+        (store.now(), list(groups), limit, pid, ttl, ttl, TaskEvent.ACQUIRED.value),
+    )
+    taken = []
+    for row in found:
+        store.advance(row[0])
+        promise = rows.to_promise(row[_FIRST_PROMISE_COLUMN:])
+        task = rows.to_task(promise.id, row[_ORIGIN_AT + 1 :])
+        taken.append(_Taken(task.record(promise, row[0]), promise.record(row[0]), row[_ORIGIN_AT]))
+    return taken
+
+
+def _claim_by_steps(
+    store: DatabaseStore, groups: Collection[str], *, pid: str, ttl: int, limit: int
+) -> list[_Taken]:
+    if not _candidates(store, groups, limit=1):  # look before taking the one write lock
+        return []
+
+    with transaction.atomic(using=store.alias):
+        candidates = _candidates(store, groups, limit=limit)
+        requests = [TaskAcquire(row[0], row[1], pid, ttl) for row in candidates]
+        replies: list[Reply] = store.run(*requests) if requests else []
+        origins = _origins(store.connection, [reply.task.id for reply in replies if reply.task])
+    return [
+        _Taken(reply.task, reply.promise, origins[reply.task.id])
+        for reply in replies
+        if reply.is_ok and reply.task and reply.promise
+    ]
+
+
+def _candidates(store: DatabaseStore, groups: Collection[str], *, limit: int) -> list[rows.Row]:
+    connection = store.connection
+    connection.ensure_connection()
+    now = store.clock_now()
+    dialect = get_dialect(connection)
+    return dialect.fetch(
+        connection, statements.CANDIDATES, (dialect.array(groups), now, now, limit)
+    )
+
+
+def _origins(connection: BaseDatabaseWrapper, ids: Collection[str]) -> dict[str, str]:
+    dialect = get_dialect(connection)
+    found = dialect.fetch(connection, statements.ORIGINS, (dialect.array(ids),))
+    return {row[0]: row[1] for row in found}
+
+
+def _with_history(store: DatabaseStore, taken: list[_Taken]) -> list[Claim]:
+    origins = {one.task.id: one.origin for one in taken if one.task.version > 1}
+    history = fetch_history(store.connection, origins, now=store.now())
+    return [Claim(one.task, one.promise, tuple(history.get(one.task.id, ()))) for one in taken]
+
+
+def heartbeat(store: DatabaseStore, pid: str, held: Mapping[str, int]) -> set[str]:
+    """Extend the leases that a process holds (id to version); return the ids it has lost.
+
+    One statement. Rows that a transaction under way has locked are skipped, not waited for: they
+    are not lost, and the next beat extends them.
+    """
+    if not held:
+        return set()
+    connection = store.connection
+    dialect = get_dialect(connection)
+    ids = dialect.array(held)
+    now = store.clock_now()
+    with transaction.atomic(using=store.alias):
+        extended = dialect.fetch(connection, statements.HEARTBEAT, (now, pid, ids, pid, now))
+        if len(extended) == len(held):
+            return _lost(held, extended)
+        still = dialect.fetch(connection, statements.HELD, (ids, pid, now))
+    return _lost(held, still)
+
+
+def _lost(held: Mapping[str, int], rows_held: list[rows.Row]) -> set[str]:
+    valid = {row[0] for row in rows_held if held.get(row[0]) == row[1]}
+    return set(held) - valid

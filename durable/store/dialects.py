@@ -1,0 +1,208 @@
+"""What PostgreSQL and SQLite do differently: locks, clock, arrays, bulk statements."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from msgspec import json
+
+from durable import clock
+from durable.store.statements import Change, Delete, Insert, Update
+
+type Params = Sequence[Any] | Mapping[str, Any]
+type Row = Sequence[Any]
+
+
+class Lock:
+    """What a lock statement gave: the ids held, and the time after the last was granted."""
+
+    __slots__ = ("ids", "now")
+
+    def __init__(self, ids: frozenset[str], now: int) -> None:
+        """``now`` is the clock all processes share, in epoch ms."""
+        self.ids = ids
+        self.now = now
+
+
+class PostgresDialect:
+    """Advisory locks by id, the server's clock, arrays, pipelines."""
+
+    _NOW = "(extract(epoch from clock_timestamp()) * 1000)::bigint"
+    _KEY = "hashtextextended('durable:' || k.id, 0)"
+    # the clock is read after the aggregate has taken every lock
+    _LOCK = (
+        f"select array_agg(k.id order by k.id) filter (where {{lock}}), {_NOW}"
+        " from unnest(%s::text[]) k(id)"
+    )
+    _WAIT = _LOCK.format(lock=f"pg_advisory_xact_lock({_KEY})::text is not null")
+    _TRY = _LOCK.format(lock=f"pg_try_advisory_xact_lock({_KEY})")
+
+    def lock(self, connection: BaseDatabaseWrapper, ids: Iterable[str], *, wait: bool) -> Lock:
+        """Take transaction advisory locks in the order of the ids."""
+        [row] = self._execute(connection, self._WAIT if wait else self._TRY, (sorted(ids),))
+        return Lock(frozenset(row[0] or ()), row[1])
+
+    def lock_and_fetch(
+        self, connection: BaseDatabaseWrapper, ids: Sequence[str], *, wait: bool, sql: str
+    ) -> tuple[Lock, list[Row]]:
+        """Lock and read: two statements, so that the read's snapshot is taken under the locks."""
+        raw = connection.connection
+        with raw.pipeline():
+            locked = raw.execute(self._WAIT if wait else self._TRY, (sorted(ids),), prepare=True)
+            loaded = raw.execute(self.text(sql), (list(ids),), prepare=True)
+        row = locked.fetchone()
+        return Lock(frozenset(row[0] or ()), row[1]), loaded.fetchall()
+
+    def fetch(self, connection: BaseDatabaseWrapper, sql: str, params: Params) -> list[Row]:
+        """Run one prepared statement."""
+        return self._execute(connection, self.text(sql), params)
+
+    def _execute(self, connection: BaseDatabaseWrapper, sql: str, params: Params) -> list[Row]:
+        rows: list[Row] = connection.connection.execute(sql, params, prepare=True).fetchall()
+        return rows
+
+    def write(
+        self, connection: BaseDatabaseWrapper, changes: Sequence[tuple[Change, Sequence[Row]]]
+    ) -> list[int]:
+        """Run one statement a change, columns as arrays, all in one round trip."""
+        raw = connection.connection
+        with raw.pipeline():
+            cursors = [
+                raw.execute(
+                    _postgres_text(change), [list(c) for c in zip(*rows, strict=True)], prepare=True
+                )
+                for change, rows in changes
+            ]
+        return [cursor.rowcount for cursor in cursors]
+
+    def pipeline(self, connection: BaseDatabaseWrapper) -> AbstractContextManager[object]:
+        """Send the statements of the block without waiting for each answer."""
+        pipeline: AbstractContextManager[object] = connection.connection.pipeline()
+        return pipeline
+
+    def text(self, sql: str) -> str:
+        """Fill in arrays and locks."""
+        return _fill(
+            sql,
+            in_list="= any(%s)",
+            json_list="json_agg",
+            pairs="unnest(%s::text[], %s::text[]) k(a, b)",
+            skip_locked="for no key update of t skip locked",
+            clock=f"greatest(%s, {self._NOW})",
+        )
+
+    def array(self, items: Iterable[str]) -> Any:
+        """A list travels as an array."""
+        return list(items)
+
+
+class SQLiteDialect:
+    """One writer holds the whole database from BEGIN IMMEDIATE on; the host's clock."""
+
+    def lock(self, connection: BaseDatabaseWrapper, ids: Iterable[str], *, wait: bool) -> Lock:  # noqa: ARG002
+        """The transaction holds the write lock already."""
+        return Lock(frozenset(ids), clock.now_ms())
+
+    def lock_and_fetch(
+        self, connection: BaseDatabaseWrapper, ids: Sequence[str], *, wait: bool, sql: str
+    ) -> tuple[Lock, list[Row]]:
+        """Read."""
+        lock = self.lock(connection, ids, wait=wait)
+        return lock, self.fetch(connection, sql, (self.array(ids),))
+
+    def fetch(self, connection: BaseDatabaseWrapper, sql: str, params: Params) -> list[Row]:
+        """Run one statement."""
+        rows: list[Row] = connection.connection.execute(self.text(sql), params).fetchall()
+        return rows
+
+    def write(
+        self, connection: BaseDatabaseWrapper, changes: Sequence[tuple[Change, Sequence[Row]]]
+    ) -> list[int]:
+        """Run each statement once a row, inside the driver."""
+        raw = connection.connection
+        return [raw.executemany(_sqlite_text(change), rows).rowcount for change, rows in changes]
+
+    def pipeline(self, connection: BaseDatabaseWrapper) -> AbstractContextManager[object]:  # noqa: ARG002
+        """There is nobody to wait for."""
+        return nullcontext()
+
+    def text(self, sql: str) -> str:
+        """Fill in arrays as JSON, and the driver's placeholders."""
+        return _fill(
+            sql,
+            in_list="in (select value from json_each(%s))",
+            json_list="json_group_array",
+            pairs="(select json_extract(value, '$[0]') as a, json_extract(value, '$[1]') as b"
+            " from json_each(%s)) k",
+            skip_locked="",
+            clock="%s",
+        ).replace("%s", "?")
+
+    def array(self, items: Iterable[str]) -> Any:
+        """A list travels as JSON."""
+        return json.encode(list(items)).decode()
+
+
+type Dialect = PostgresDialect | SQLiteDialect
+
+_POSTGRES = PostgresDialect()
+_SQLITE = SQLiteDialect()
+
+
+def get_dialect(connection: BaseDatabaseWrapper) -> Dialect:
+    """Return the dialect of a connection."""
+    return _POSTGRES if connection.vendor == "postgresql" else _SQLITE
+
+
+@cache
+def _fill(sql: str, **parts: str) -> str:
+    for name, part in parts.items():
+        sql = sql.replace("{" + name + "}", part)
+    return sql
+
+
+@cache
+def _postgres_text(change: Change) -> str:
+    columns = change.parameters()
+    arrays = ", ".join(f"%s::{_array_type(kind)}[]" for _, kind in columns)
+    names = ", ".join(name for name, _ in columns)
+    source = f"unnest({arrays}) as v({names})"
+    match change:
+        case Insert(table, _, conflict):
+            values = ", ".join(_cast(f"v.{name}", kind) for name, kind in columns)
+            return f"insert into {table} ({names}) select {values} from {source} {conflict}"
+        case Update(table, key, values, guard):
+            changed = ", ".join(f"{name} = {_cast(f'v.{name}', values[name])}" for name in values)
+            held = "".join(f" and {change.guarded(name, 't.')} = v.old_{name}" for name in guard)
+            return f"update {table} as t set {changed} from {source} where t.{key} = v.{key}{held}"
+        case Delete(table, keys):
+            equal = " and ".join(f"t.{name} = v.{name}" for name in keys)
+            return f"delete from {table} as t using {source} where {equal}"
+
+
+def _array_type(kind: str) -> str:
+    return "text" if kind == "jsonb" else kind
+
+
+def _cast(expression: str, kind: str) -> str:
+    return f"{expression}::jsonb" if kind == "jsonb" else expression
+
+
+@cache
+def _sqlite_text(change: Change) -> str:
+    place = {name: f"?{number}" for number, (name, _) in enumerate(change.parameters(), 1)}
+    match change:
+        case Insert(table, columns, conflict):
+            return (
+                f"insert into {table} ({', '.join(columns)})"
+                f" values ({', '.join(place.values())}) {conflict}"
+            )
+        case Update(table, key, values, guard):
+            changed = ", ".join(f"{name} = {place[name]}" for name in values)
+            held = "".join(f" and {change.guarded(n)} = {place['old_' + n]}" for n in guard)
+            return f"update {table} set {changed} where {key} = {place[key]}{held}"
+        case Delete(table, keys):
+            equal = " and ".join(f"{name} = {place[name]}" for name in keys)
+            return f"delete from {table} where {equal}"

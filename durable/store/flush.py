@@ -1,0 +1,279 @@
+"""Write what a transaction changed: set-based statements, guarded by what was read."""
+
+import logging
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.dispatch import Signal
+
+from durable import signals
+from durable.machine.state import Config, Execute, Promise, Task, is_external
+from durable.notify import LATENT, SETTLED, get_notifier, ready
+from durable.notify.base import DUE
+from durable.protocol import tags
+from durable.protocol.addresses import group_of
+from durable.protocol.annotations import Annotation
+from durable.protocol.states import TaskState
+from durable.store import rows, statements
+from durable.store.base import StoreConflictError
+from durable.store.dialects import Row, get_dialect
+from durable.store.overlay import Overlay
+from durable.store.statements import Change, Update
+
+_logger = logging.getLogger(__name__)
+_PLAIN = Annotation()
+_SOON_MS = 1500
+"""Background loops look once a second by themselves; only earlier deadlines need a hint."""
+
+
+class Difference(NamedTuple):
+    """What a transaction created and settled."""
+
+    created: list[Promise]
+    settled: list[Promise]
+    tasks: list[Task]
+
+
+def flush(
+    connection: BaseDatabaseWrapper, overlay: Overlay, config: Config, *, now: int
+) -> frozenset[str]:
+    """Write the difference, send the signals, announce the topics, and return them.
+
+    Raises ``StoreConflictError`` when a row is not what it was when it was read.
+    """
+    difference = _difference(overlay)
+    changes = [change for change in _changes(overlay, difference, config) if change[1]]
+    if not changes:
+        return frozenset()
+    topics = frozenset(_topics(overlay, difference, config, now))
+    dialect = get_dialect(connection)
+    with dialect.pipeline(connection):  # the announcement travels with the first write
+        if topics:
+            get_notifier(connection.alias).publish(topics)
+        counts = dialect.write(connection, changes)
+    for (statement, written), count in zip(changes, counts, strict=True):
+        if _is_guarded(statement) and count != len(written):
+            raise StoreConflictError(statement.table)
+    _send_signals(connection, difference, config, now)
+    return topics
+
+
+def _is_guarded(statement: Change) -> bool:
+    return isinstance(statement, Update) or statement in {
+        statements.INSERT_PROMISE,
+        statements.INSERT_TASK,
+        statements.INSERT_SCHEDULE,
+    }
+
+
+def _difference(overlay: Overlay) -> Difference:
+    created, settled = [], []
+    for promise_id, promise in overlay.promises.items():
+        before = overlay.loaded_promises[promise_id]
+        if promise is None or promise is before:
+            continue
+        if before is None:
+            created.append(promise)
+        if not promise.is_pending and (before is None or before.is_pending):
+            settled.append(promise)
+    tasks = [
+        task
+        for task_id, task in overlay.tasks.items()
+        if task is not None and task is not overlay.loaded_tasks[task_id]
+    ]
+    return Difference(created, settled, tasks)
+
+
+def _changes(
+    overlay: Overlay, difference: Difference, config: Config
+) -> Iterator[tuple[Change, list[Row]]]:
+    notes, lineages = overlay.annotations, overlay.lineages
+    yield (
+        statements.INSERT_PROMISE,
+        [
+            rows.promise_row(one, lineages[one.id], notes.get(one.id, _PLAIN), config.profile)
+            for one in difference.created
+        ],
+    )
+    yield from _promise_changes(overlay, difference)
+    yield from _task_changes(overlay, difference)
+    yield from _subscription_changes(overlay)
+    yield statements.INSERT_HISTORY, [tuple(event) for event in overlay.events]
+    messages = overlay.messages.values()
+    yield (
+        statements.SEND_EXECUTE,
+        [rows.message_row(one) for one in messages if isinstance(one, Execute)],
+    )
+    yield (
+        statements.SEND_UNBLOCK,
+        [rows.message_row(one) for one in messages if not isinstance(one, Execute)],
+    )
+    yield from _schedule_changes(overlay)
+
+
+def _promise_changes(
+    overlay: Overlay, difference: Difference
+) -> Iterator[tuple[Change, list[Row]]]:
+    created = {promise.id for promise in difference.created}
+    settled = [promise for promise in difference.settled if promise.id not in created]
+    yield (
+        statements.SETTLE_PROMISE,
+        [
+            (
+                one.id,
+                one.state.value,
+                one.settled_at,
+                one.value.data,
+                rows.encode_headers(one.value),
+                rows.is_undrained(one),
+                "pending",
+            )
+            for one in settled
+        ],
+    )
+    drained = [
+        before.id
+        for before in overlay.loaded_promises.values()
+        if before is not None
+        and rows.is_undrained(before)
+        and (after := overlay.promises[before.id]) is not None
+        and not rows.is_undrained(after)
+    ]
+    yield statements.MARK_DRAINED, [(promise_id, False, True) for promise_id in drained]
+    yield (
+        statements.ANNOTATE_PROMISE,
+        [
+            (promise_id, note.started_at, note.attempts, note.last_error)
+            for promise_id, note in overlay.annotations.items()
+            if promise_id not in created
+        ],
+    )
+
+
+def _task_changes(overlay: Overlay, difference: Difference) -> Iterator[tuple[Change, list[Row]]]:
+    steering = overlay.steering
+    inserts, updates = [], []
+    for task in difference.tasks:
+        before = overlay.loaded_tasks[task.id]
+        if before is None:
+            promise = overlay.promises[task.id]
+            target = "" if promise is None else promise.tags[tags.TARGET]
+            inserts.append(rows.task_row(task, steering[task.id], target))
+        else:
+            updates.append(rows.task_change_row(before, task, steering[task.id]))
+    yield statements.INSERT_TASK, inserts
+    yield statements.UPDATE_TASK, updates
+
+
+def _subscription_changes(overlay: Overlay) -> Iterator[tuple[Change, list[Row]]]:
+    added: list[Row] = []
+    removed: list[Row] = []
+    listening: list[Row] = []
+    deaf: list[Row] = []
+    for promise_id, promise in overlay.promises.items():
+        before = overlay.loaded_promises[promise_id]
+        if promise is None or promise is before:
+            continue
+        had = () if before is None else before.callbacks
+        added += [(promise_id, one) for one in promise.callbacks if one not in had]
+        removed += [(promise_id, one) for one in had if one not in promise.callbacks]
+        had = () if before is None else before.listeners
+        listening += [(promise_id, one) for one in promise.listeners if one not in had]
+        deaf += [(promise_id, one) for one in had if one not in promise.listeners]
+    yield statements.INSERT_CALLBACK, added
+    yield statements.DELETE_CALLBACK, removed
+    yield statements.INSERT_LISTENER, listening
+    yield statements.DELETE_LISTENER, deaf
+
+
+def _schedule_changes(overlay: Overlay) -> Iterator[tuple[Change, list[Row]]]:
+    inserted: list[Row] = []
+    advanced: list[Row] = []
+    deleted: list[Row] = []
+    for schedule_id, schedule in overlay.schedules.items():
+        before = overlay.loaded_schedules[schedule_id]
+        if schedule is before:
+            continue
+        if schedule is None:
+            deleted.append((schedule_id,))
+        elif before is None:
+            inserted.append(rows.schedule_row(schedule))
+        elif (before.cron, before.created_at) == (schedule.cron, schedule.created_at):
+            row = (schedule_id, schedule.next_run_at, schedule.last_run_at, before.next_run_at)
+            advanced.append(row)
+        else:  # deleted and created again by one program
+            deleted.append((schedule_id,))
+            inserted.append(rows.schedule_row(schedule))
+    yield statements.DELETE_SCHEDULE, deleted
+    yield statements.INSERT_SCHEDULE, inserted
+    yield statements.ADVANCE_SCHEDULE, advanced
+
+
+def is_latent(promise: Promise, config: Config) -> bool:
+    """Whether only the outside can settle it: a person, a webhook, another system."""
+    return (
+        is_external(promise.tags, config.profile)
+        and not promise.is_targeted
+        and not promise.is_timer
+    )
+
+
+def _send_signals(
+    connection: BaseDatabaseWrapper, difference: Difference, config: Config, now: int
+) -> None:
+    for signal, promises in (
+        (signals.promises_created, difference.created),
+        (signals.promises_settled, difference.settled),
+    ):
+        latent = [promise for promise in promises if is_latent(promise, config)]
+        roots = [promise for promise in promises if _is_root(promise)]
+        _send(connection, signal, signals.Latent, latent, now)
+        _send(connection, signal, signals.Root, roots, now)
+
+
+def _is_root(promise: Promise) -> bool:
+    return promise.is_targeted and promise.tags.get(tags.PARENT, promise.id) == promise.id
+
+
+def _send(
+    connection: BaseDatabaseWrapper, signal: Signal, sender: type, promises: list[Promise], now: int
+) -> None:
+    if not promises or not signal.has_listeners(sender):
+        return
+    try:
+        with transaction.atomic(using=connection.alias):
+            signal.send(
+                sender,
+                promises=[promise.record(now) for promise in promises],
+                using=connection.alias,
+            )
+    except Exception:  # a receiver never fails the protocol; a sweep repairs what it missed
+        _logger.exception("receiver failed", extra={"action": "signal", "sender": sender.__name__})
+
+
+def _topics(overlay: Overlay, difference: Difference, config: Config, now: int) -> Iterator[str]:
+    for task in difference.tasks:
+        before = overlay.loaded_tasks[task.id]
+        if task.state is not TaskState.PENDING or (
+            before is not None and before.state is TaskState.PENDING
+        ):
+            continue
+        promise = overlay.promises[task.id]
+        queue = group_of(promise.tags[tags.TARGET]) if promise else None
+        if queue is not None:
+            not_before = overlay.steering[task.id].not_before
+            yield ready(queue) if not_before <= now else DUE
+    if any(is_latent(one, config) for one in difference.created):
+        yield LATENT
+    for promise in difference.settled:
+        if is_latent(promise, config):
+            yield from (LATENT, SETTLED)
+        elif _is_root(promise):
+            yield SETTLED
+    if any(
+        one.is_pending and one.timeout_at < now + _SOON_MS and is_external(one.tags, config.profile)
+        for one in difference.created
+    ):
+        yield DUE
