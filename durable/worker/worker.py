@@ -1,0 +1,216 @@
+"""A worker: claims due tasks of its groups, runs their functions, gives back what it cannot end."""
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from django.db import DatabaseError, connections
+
+from durable import conf
+from durable.client.base import Claim, Sender
+from durable.client.local import get_sender
+from durable.notify import EVERYTHING, get_notifier, ready
+from durable.notify.base import Topics
+from durable.protocol.requests import TaskRelease
+from durable.worker.heartbeat import Heartbeat
+from durable.worker.passes import Pass, log_outcome
+from durable.worker.threads import FunctionThreads
+from durable.workflow.execution import Execution
+from durable.workflow.registry import registry
+
+_POLL_SECONDS = 1.0
+_PAUSE_AFTER_ERROR = 1.0
+_SPARE_THREADS = 8
+
+_logger = logging.getLogger(__name__)
+
+
+class Worker:
+    """Runs in a thread of its own, with one event loop; ``start`` and ``stop`` from any thread."""
+
+    def __init__(
+        self,
+        groups: Sequence[str],
+        *,
+        concurrency: int = 64,
+        grace: float = 5.0,
+        sender: Sender | None = None,
+    ) -> None:
+        """``grace`` is how long (seconds) a stopping worker lets running steps go on."""
+        self.groups = tuple(dict.fromkeys(groups))
+        self.pid = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._concurrency = concurrency
+        self._grace = grace
+        self._sender = sender or get_sender()
+        self._topics = frozenset({EVERYTHING, *map(ready, self.groups)})
+        self._passes: dict[str, Pass] = {}
+        self._threads = FunctionThreads(concurrency + _SPARE_THREADS)
+        self._claimer = ThreadPoolExecutor(1, thread_name_prefix="durable-claim")
+        self._stopping = threading.Event()
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._run_loop, name="durable-worker", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake = asyncio.Event()
+        self._slots = asyncio.Semaphore(concurrency)
+        self._heartbeat = Heartbeat(
+            self._sender,
+            self.pid,
+            self.groups,
+            concurrency=concurrency,
+            held=self._held,
+            running=self._running,
+            lose=self._lose,
+        )
+
+    def start(self) -> None:
+        """Start; returns when the worker listens and its row is there."""
+        self._heartbeat.start()
+        self._thread.start()
+        self._started.wait()
+
+    def is_alive(self) -> bool:
+        """Whether the worker still runs."""
+        return self._thread.is_alive()
+
+    def request_stop(self, **_kwargs: object) -> None:
+        """Take no more work; returns at once. Also a receiver of ``signals.stopping``."""
+        self._stopping.set()
+        self._heartbeat.drain()
+        self._wake_up()
+
+    def stop(self) -> None:
+        """Take no more work, end or give back what is held, and return then."""
+        self.request_stop()
+        self._thread.join()
+        self._heartbeat.stop()
+
+    def _run_loop(self) -> None:
+        asyncio.run(self._main())
+        self._threads.close()
+        self._claimer.submit(connections[conf.database_alias()].close)
+        self._claimer.shutdown()
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        unsubscribe = get_notifier(conf.database_alias()).subscribe(self._hear)
+        self._started.set()
+        try:
+            while not self._stopping.is_set():
+                self._wake.clear()
+                if not await self._claim():
+                    await self._rest()
+        finally:
+            unsubscribe()
+            await self._drain()
+
+    async def _claim(self) -> bool:
+        """Claim for the free slots; return whether there may be more."""
+        free = self._concurrency - len(self._passes)
+        if free <= 0:
+            return False
+        loop = asyncio.get_running_loop()
+        try:
+            claims = await loop.run_in_executor(self._claimer, self._claim_in_thread, free)
+        except DatabaseError:
+            _logger.exception("cannot claim", extra={"action": "claim"})
+            await asyncio.sleep(_PAUSE_AFTER_ERROR)
+            return True
+        for claim in claims:
+            self._start_pass(claim)
+        return len(claims) == free
+
+    def _claim_in_thread(self, limit: int) -> list[Claim]:
+        try:
+            return self._sender.claim(self.groups, pid=self.pid, ttl=conf.lease_ms(), limit=limit)
+        except DatabaseError:
+            connections[conf.database_alias()].close()
+            raise
+
+    async def _rest(self) -> None:
+        """Sleep until work is announced, a slot frees, or it is time to look again."""
+        try:
+            async with asyncio.timeout(_POLL_SECONDS):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    def _start_pass(self, claim: Claim) -> None:
+        one = Pass(claim)
+        one.execution = Execution(
+            self._sender,
+            registry,
+            claim,
+            in_thread=self._threads.run,
+            slots=self._slots,
+            on_running=one.note,
+        )
+        self._passes[claim.task.id] = one
+        one.task = asyncio.create_task(self._run_pass(one, one.execution))
+
+    async def _run_pass(self, one: Pass, execution: Execution) -> None:
+        task_id = one.claim.task.id
+        try:
+            outcome = await execution.run()
+            log_outcome(task_id, outcome)
+        except Exception:  # a defect of the engine must not take the worker down
+            _logger.exception("pass failed", extra={"action": "pass", "task": task_id})
+            await self._release([one])
+        finally:
+            if self._passes.get(task_id) is one:
+                del self._passes[task_id]
+            self._wake.set()
+
+    async def _drain(self) -> None:
+        """Let running steps end within the grace period, then give back what is left."""
+        for one in self._passes.values():
+            if one.execution is not None:
+                one.execution.stop("the worker stops")
+        tasks = {one.task: one for one in self._passes.values() if one.task is not None}
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=self._grace)
+        for task in late:
+            task.cancel()
+        await self._release([tasks[task] for task in late])
+
+    async def _release(self, passes: Sequence[Pass]) -> None:
+        futures = [
+            asyncio.wrap_future(
+                self._sender.submit(TaskRelease(one.claim.task.id, one.claim.task.version))
+            )
+            for one in passes
+        ]
+        for failed in await asyncio.gather(*futures, return_exceptions=True):
+            if isinstance(failed, BaseException):
+                _logger.warning("cannot release", extra={"action": "release"}, exc_info=failed)
+
+    def _hear(self, topics: Topics) -> None:
+        if not topics.isdisjoint(self._topics):
+            self._wake_up()
+
+    def _wake_up(self) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    def _held(self) -> dict[str, int]:
+        return {one.claim.task.id: one.claim.task.version for one in list(self._passes.values())}
+
+    def _running(self) -> list[dict[str, Any]]:
+        return [entry for one in list(self._passes.values()) for entry in one.running()]
+
+    def _lose(self, lost: Iterable[str]) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._drop, set(lost))
+
+    def _drop(self, lost: set[str]) -> None:
+        for task_id in lost:
+            one = self._passes.get(task_id)
+            if one is not None and one.execution is not None:
+                _logger.warning("lease lost", extra={"action": "lost", "task": task_id})
+                one.execution.lose()

@@ -1,0 +1,1 @@
+"""An app whose workflows are run by processes that get killed."""
