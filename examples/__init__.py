@@ -1,0 +1,1 @@
+"""Workflows of the demo: real ones, to read and to change."""
