@@ -1,6 +1,7 @@
 """From a request or an internal step to its rule. ``step`` is the whole machine."""
 
-from typing import assert_never
+from collections.abc import Callable
+from typing import Any, assert_never
 
 from durable.machine import internal, promises, schedules, tasks
 from durable.machine.env import Env
@@ -35,7 +36,7 @@ def step(env: Env, request: Request) -> Reply:
             return _TASK_STEPS[type(request)](env, request)
 
 
-_TASK_STEPS = {
+_TASK_STEPS: dict[type[Request], Callable[[Env, Any], Reply]] = {
     requests.TaskGet: tasks.get,
     requests.TaskCreate: tasks.create,
     requests.TaskAcquire: tasks.acquire,

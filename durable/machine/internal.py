@@ -12,7 +12,7 @@ from durable.machine.state import Execute, Promise, Schedule, Task, Unblock
 from durable.protocol import tags
 from durable.protocol.requests import PromiseCreate
 from durable.protocol.states import TaskState
-from durable.protocol.validation import MAX_INSTANT
+from durable.protocol.validation import MAX_INSTANT, expand_template
 
 MAX_OCCURRENCES = 1000
 """Promises that one firing of a schedule creates at most; the next firing goes on."""
@@ -167,10 +167,8 @@ def _next_run_at(schedule: Schedule, after: int) -> int:
 
 
 def occurrence_id(schedule: Schedule, instant: int) -> str:
-    """Expand the template of a schedule: plain text replacement, nothing else is interpreted."""
-    return schedule.promise_id.replace("{{.id}}", schedule.id).replace(
-        "{{.timestamp}}", str(instant)
-    )
+    """Expand the template of a schedule."""
+    return expand_template(schedule.promise_id, schedule.id, str(instant))
 
 
 def _occurrence(env: Env, schedule: Schedule, instant: int) -> PromiseCreate:

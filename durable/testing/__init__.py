@@ -1,0 +1,1 @@
+"""What tests of code on top of the engine need."""
