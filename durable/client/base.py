@@ -5,7 +5,7 @@ from concurrent.futures import Future
 from typing import Protocol
 
 from durable.protocol.annotations import Annotation
-from durable.protocol.claims import Claim
+from durable.protocol.claims import ANY, Claim, Wanted
 from durable.protocol.records import PromiseRecord
 from durable.protocol.requests import Reply, Request
 
@@ -29,7 +29,9 @@ class Sender(Protocol):
     ) -> Future[list[Reply]]:
         """Run a program in a transaction of its own, without blocking the calling thread."""
 
-    def claim(self, groups: Collection[str], *, pid: str, ttl: int, limit: int) -> list[Claim]:
+    def claim(
+        self, groups: Collection[str], *, pid: str, ttl: int, limit: int, wanted: Wanted = ANY
+    ) -> list[Claim]:
         """Acquire up to ``limit`` due tasks of the groups for a process; ``ttl`` in ms.
 
         Blocking; for a worker's own thread. Empty when nothing is due.

@@ -1,0 +1,1 @@
+"""What durable functions are written against; reached through ``import durable``."""
