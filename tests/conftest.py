@@ -7,6 +7,7 @@ or on the one that TEST_DATABASE_URL names. Both have the options of production.
 import logging
 import os
 import shutil
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -89,13 +90,15 @@ def _prepare_environment(config: pytest.Config) -> None:
         url = f"sqlite:///{quote(folder)}/signoff.sqlite3"
     else:
         url = os.environ.get("TEST_DATABASE_URL") or _start_postgres(config, Path(folder))
-    for name in ("ALLOWED_HOSTS", "DEBUG", "SIGNOFF_DEMO"):
+    for name in ("ALLOWED_HOSTS", "DEBUG"):
         os.environ.pop(name, None)
     os.environ |= {
         "DATABASE_URL": url,
         "DJANGO_DEBUG": "true",
         "DJANGO_SETTINGS_MODULE": SETTINGS_MODULE,
         "SECRET_KEY": "only-for-tests",
+        "SIGNOFF_APPS": "tests.crash",
+        "SIGNOFF_DEMO": "true",
         "SIGNOFF_VAR_DIR": folder,
     }
 
@@ -160,3 +163,19 @@ def database_url(transactional_db: None) -> str:
 def process_env(database_url: str) -> Mapping[str, str]:
     """The environment of a manage.py process that works on the test database."""
     return os.environ | {"DATABASE_URL": database_url}
+
+
+@pytest.fixture(autouse=True)
+def _end_engine_threads(request: pytest.FixtureRequest, _django_db_marker: None) -> Iterator[None]:
+    """End the threads of store and notifier with the test that started them.
+
+    The database comes first, so that it is still there when the threads end.
+    """
+    for name in ("db", "transactional_db"):
+        if name in request.fixturenames:
+            request.getfixturevalue(name)
+    yield
+    if "durable.store.registry" in sys.modules:
+        from durable.store import close_store
+
+        close_store()

@@ -56,10 +56,14 @@ class _Server(uvicorn.Server):
 
 
 @pytest.fixture
-def live_server_asgi(transactional_db: None) -> Iterator[LiveServer]:
+def live_server_asgi(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[LiveServer]:
     """The whole site on a free port of this machine, over the test database."""
+    from dashboard import streams
     from dashboard.project.asgi import application
 
+    monkeypatch.setattr(streams, "hub", streams.Hub())
     config = uvicorn.Config(
         application, lifespan="off", log_level="warning", timeout_graceful_shutdown=1
     )
@@ -71,6 +75,7 @@ def live_server_asgi(transactional_db: None) -> Iterator[LiveServer]:
             assert server.ready.wait(START_TIMEOUT_S), "the server did not start"
             yield LiveServer(f"http://127.0.0.1:{listener.getsockname()[1]}")
         finally:
+            streams.stop_streams()
             server.should_exit = True
             thread.join(START_TIMEOUT_S)
             assert not thread.is_alive(), "the server did not stop"

@@ -16,8 +16,8 @@ from durable.clock import now_ms
 from durable.models import HistoryEvent, Promise, TaskEvent
 from tests.crash import journal
 from tests.crash.models import Effect
-from tests.crash.processes import Process, running, wait_until
 from tests.crash.workflows import errand, expected
+from tests.processes import Process, running, wait_until
 
 LEASE = {"DURABLE_LEASE_MS": "3000", "DURABLE_HEARTBEAT_MS": "500"}
 

@@ -1,0 +1,99 @@
+"""The examples run to their ends with a real worker in this process."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+
+import durable
+from durable.background.runner import BackgroundRunner
+from durable.models import Promise
+from durable.store import get_store
+from durable.worker import Worker
+from examples.ledger import ledger_path
+from examples.models import LedgerEntry
+from examples.orders import read_orders
+from examples.workflows import deploy, purchase, review
+from tests.processes import wait_until
+
+
+@pytest.fixture
+def worker(transactional_db, settings, tmp_path: Path) -> Iterator[Worker]:
+    settings.VAR_DIR = tmp_path
+    runner = BackgroundRunner(get_store())
+    worker = Worker(["default"], concurrency=8)
+    runner.start()
+    worker.start()
+    yield worker
+    worker.stop()
+    runner.stop()
+
+
+@pytest.fixture
+def answer(worker) -> Callable[..., None]:
+    def wait_and_answer(promise_id: str, *, approved: bool, comment: str = "") -> None:
+        wait_until(
+            lambda: Promise.objects.filter(id=promise_id).exists(), seconds=15, what=promise_id
+        )
+        value = {
+            "approved": approved,
+            "answer": "approve" if approved else "reject",
+            "values": {},
+            "comment": comment,
+            "by": "mia",
+        }
+        if approved:
+            assert durable.promises.resolve(promise_id, value).applied
+        else:
+            assert durable.promises.reject(promise_id, comment or "no", value).applied
+
+    return wait_and_answer
+
+
+def test_an_approved_purchase_is_in_the_ledger(answer) -> None:
+    order = next(read_orders())
+    handle = durable.start("purchase-1", purchase, order)
+    answer("purchase-1:2", approved=True)
+    entry = LedgerEntry.objects.get() if handle.result(timeout=15) else None
+    assert entry is not None
+    assert handle.result() == f"booked as entry {entry.pk}"
+    assert (entry.order_id, entry.amount, entry.approved_by) == ("4711", order.amount, "mia")
+    header, line = ledger_path().read_text().splitlines()
+    assert header == "order_id,item,supplier,amount,currency,approved_by,booked_at"
+    assert line.startswith("4711,Standing desks (6),Nordholz Furniture,4200.00,EUR,mia,")
+
+
+def test_a_rejected_purchase_leaves_no_trace(answer) -> None:
+    handle = durable.start("purchase-1", purchase, next(read_orders()))
+    answer("purchase-1:2", approved=False)
+    assert handle.result(timeout=15) == "rejected by mia"
+    assert not LedgerEntry.objects.exists()
+
+
+def test_a_review_has_two_rounds(answer) -> None:
+    handle = durable.start("review-1", review, "News", "Text")
+    answer("review-1:1", approved=False, comment="shorter")
+    answer("review-1:3", approved=True)
+    assert handle.result(timeout=15).startswith("published at /articles/news-")
+
+
+def test_a_deployment_waits_and_asks(answer, monkeypatch) -> None:
+    from datetime import timedelta
+
+    monkeypatch.setattr("examples.workflows.CANARY_WAIT", timedelta(milliseconds=50))
+    handle = durable.start("deploy-1", deploy, "shop", "42")
+    answer("deploy-1:4", approved=True)
+    regions = [f"shop:42 runs in {region}" for region in ("north", "south", "west")]
+    assert handle.result(timeout=15) == ", ".join(regions)
+
+
+def test_the_demo_sets_itself_up_twice(transactional_db, settings, tmp_path, capsys) -> None:
+    settings.VAR_DIR = tmp_path
+    call_command("demo", "--no-serve")
+    first = capsys.readouterr().out
+    call_command("demo", "--no-serve")
+    assert capsys.readouterr().out == first
+    lines = [line.split() for line in first.splitlines() if line.startswith("    ")]
+    assert [line[0] for line in lines] == ["mia", "jon", "olga"]
+    assert Promise.objects.filter(is_root=True).count() == 6

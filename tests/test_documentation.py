@@ -1,0 +1,42 @@
+"""The reference names every setting, command and check; the README's addresses exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+REFERENCE = (ROOT / "docs" / "reference.md").read_text()
+
+
+def found(pattern: str, *folders: str) -> set[str]:
+    texts = [path.read_text() for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    return {match for text in texts for match in re.findall(pattern, text)}
+
+
+def test_every_setting_of_the_engine_is_documented() -> None:
+    settings = found(r'"(DURABLE_[A-Z_]+)"', "durable")
+    assert settings
+    assert {name for name in settings if f"`{name}`" not in REFERENCE} == set()
+
+
+def test_every_check_is_documented() -> None:
+    checks = found(r'id="(\w+\.[EW]\d+)"', "durable", "dashboard")
+    assert checks
+    assert {name for name in checks if f"`{name}`" not in REFERENCE} == set()
+
+
+def test_every_command_is_documented() -> None:
+    folders = [ROOT / app / "management" / "commands" for app in ("durable", "dashboard")]
+    commands = {path.stem for folder in folders for path in folder.glob("[!_]*.py")}
+    assert commands
+    assert {name for name in commands if f"| `{name}" not in REFERENCE} == set()
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", *sorted(p.name for p in (ROOT / "docs").glob("*.md"))]
+)
+def test_links_lead_somewhere(page: str) -> None:
+    path = ROOT / page if page == "README.md" else ROOT / "docs" / page
+    targets = re.findall(r"\]\(([^)#:]+)\)", path.read_text())
+    assert [one for one in targets if not (path.parent / one).exists()] == []
