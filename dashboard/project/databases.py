@@ -92,4 +92,6 @@ def close_request_connections(**_: object) -> None:
     Django runs each ASGI request in a thread of its own, so a connection kept for the next
     request would never be used again and stay open until the garbage collector finds it.
     """
-    connections.close_all()
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:  # one that is belongs to a test around the request
+            connection.close()

@@ -10,6 +10,8 @@ DJANGO_DEBUG=false, makes it a production site that refuses to start half config
     SIGNOFF_VAR_DIR           where the default database, the development key and collected static
                               files go; default var/ beside manage.py
     SIGNOFF_DEMO              installs the examples with their demo data
+    SIGNOFF_ENVIRONMENT       name of this site in the top bar, such as production or staging
+    SIGNOFF_APPS              further apps to install, with workflows of yours; comma separated
     TIME_ZONE, LOG_LEVEL      defaults UTC, INFO
     CSRF_TRUSTED_ORIGINS      origins of a proxy, comma separated
     PROXY_SSL_HEADER          header by which a trusted proxy says "https", as X-Forwarded-Proto
@@ -18,6 +20,19 @@ DJANGO_DEBUG=false, makes it a production site that refuses to start half config
                               production: defaults 0 (no header), false, false
     DURABLE_DATABASE, DURABLE_PROFILE, DURABLE_LEASE_MS, DURABLE_HEARTBEAT_MS,
     DURABLE_RETRY_TIMEOUT_MS  the engine's settings; defaults below
+    DURABLE_GATEWAY           whether the Resonate protocol is answered: on (default) or off
+    DURABLE_AUTH_PUBLIC_KEYS  files of public keys that check signed tokens, comma separated, or the
+                              PEM text itself
+    DURABLE_AUTH_REQUIRED     default true in production, and in development with such keys
+    DURABLE_AUTH_ISSUER, DURABLE_AUTH_AUDIENCE
+                              what the tokens' iss and aud must say; default anything
+    DURABLE_CORS_ORIGINS      origins of web pages that may call the gateway, comma separated
+    DURABLE_MAX_BODY_BYTES    default 10 MiB
+    DURABLE_DEBUG_SURFACE     lets requests set the time and delete everything; default false
+    DURABLE_SERVER_URL, DURABLE_SSE_ROTATION_SECONDS, DURABLE_SSE_MAX_STREAMS,
+    DURABLE_PUSH_ALLOWED_HOSTS, DURABLE_PUSH_AUTH, DURABLE_PUSH_TOKEN, DURABLE_PUSH_AUDIENCE,
+    DURABLE_METRICS_TOKEN, DURABLE_METRICS_ALLOWED
+                              delivery to workers, and who may read /metrics; defaults below
 """
 
 import os
@@ -96,6 +111,7 @@ DEBUG = _is_debug()
 SECRET_KEY = _secret_key(debug=DEBUG)
 ALLOWED_HOSTS = _allowed_hosts(debug=DEBUG)
 SIGNOFF_DEMO: bool = env.bool("SIGNOFF_DEMO", default=False)
+SIGNOFF_ENVIRONMENT: str = env.str("SIGNOFF_ENVIRONMENT", default="")
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -109,6 +125,7 @@ INSTALLED_APPS = [
     "durable.apps.DurableConfig",
     "dashboard.apps.SignoffConfig",
     *(["examples"] if SIGNOFF_DEMO else []),
+    *env.list("SIGNOFF_APPS", default=[]),
 ]
 
 MIDDLEWARE = [
@@ -233,3 +250,34 @@ DURABLE_PROFILE: str = env.str("DURABLE_PROFILE", default="compat")
 DURABLE_LEASE_MS: int = env.int("DURABLE_LEASE_MS", default=15_000)
 DURABLE_HEARTBEAT_MS: int = env.int("DURABLE_HEARTBEAT_MS", default=3_000)
 DURABLE_RETRY_TIMEOUT_MS: int = env.int("DURABLE_RETRY_TIMEOUT_MS", default=5_000)
+
+
+def _public_keys() -> list[str]:
+    given: str = env.str("DURABLE_AUTH_PUBLIC_KEYS", multiline=True, default="")
+    if given.lstrip().startswith("-----BEGIN"):
+        return [given]
+    return [path.strip() for path in given.split(",") if path.strip()]
+
+
+DURABLE_GATEWAY: str = env.str("DURABLE_GATEWAY", default="on")
+DURABLE_AUTH_PUBLIC_KEYS: list[str] = _public_keys()
+DURABLE_AUTH_REQUIRED: bool = env.bool(
+    "DURABLE_AUTH_REQUIRED", default=not DEBUG or bool(DURABLE_AUTH_PUBLIC_KEYS)
+)
+DURABLE_AUTH_ISSUER: str = env.str("DURABLE_AUTH_ISSUER", default="")
+DURABLE_AUTH_AUDIENCE: str = env.str("DURABLE_AUTH_AUDIENCE", default="")
+DURABLE_CORS_ORIGINS: list[str] = env.list("DURABLE_CORS_ORIGINS", default=[])
+DURABLE_MAX_BODY_BYTES: int = env.int("DURABLE_MAX_BODY_BYTES", default=10 * 1024 * 1024)
+DURABLE_DEBUG_SURFACE: bool = env.bool("DURABLE_DEBUG_SURFACE", default=False)
+
+DURABLE_SERVER_URL: str = env.str("DURABLE_SERVER_URL", default="")
+DURABLE_SSE_ROTATION_SECONDS: float = env.float("DURABLE_SSE_ROTATION_SECONDS", default=240)
+DURABLE_SSE_MAX_STREAMS: int = env.int("DURABLE_SSE_MAX_STREAMS", default=10_000)
+DURABLE_PUSH_ALLOWED_HOSTS: list[str] = env.list("DURABLE_PUSH_ALLOWED_HOSTS", default=[])
+DURABLE_PUSH_AUTH: str = env.str("DURABLE_PUSH_AUTH", default="none")
+DURABLE_PUSH_TOKEN: str = env.str("DURABLE_PUSH_TOKEN", default="")
+DURABLE_PUSH_AUDIENCE: str = env.str("DURABLE_PUSH_AUDIENCE", default="")
+DURABLE_METRICS_TOKEN: str = env.str("DURABLE_METRICS_TOKEN", default="")
+DURABLE_METRICS_ALLOWED: list[str] = env.list(
+    "DURABLE_METRICS_ALLOWED", default=["127.0.0.0/8", "::1/128"]
+)

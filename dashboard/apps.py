@@ -1,0 +1,23 @@
+"""The dashboard as a Django app."""
+
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class SignoffConfig(AppConfig):
+    """Pages for people and operators, kept in step with the engine by its signals."""
+
+    name = "dashboard"
+    label = "signoff"
+    verbose_name = _("Signoff")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Listen to the engine."""
+        from dashboard import receivers  # noqa: F401, PLC0415 - registers on import
+        from dashboard.streams import stop_streams  # noqa: PLC0415
+        from dashboard.sweep import keep_house  # noqa: PLC0415
+        from durable import signals  # noqa: PLC0415
+
+        signals.housekeeping.connect(keep_house, dispatch_uid="signoff-sweep")
+        signals.stopping.connect(stop_streams, dispatch_uid="signoff-streams")

@@ -1,0 +1,440 @@
+"""What the inbox and the decision page show. Reads only; every query starts at ``visible_to``."""
+
+import base64
+import binascii
+import datetime as dt
+import json
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+from django.contrib.auth import get_user_model
+from django.db import models
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import JSONObject
+from django.utils import timezone
+from django.utils.functional import Promise as LazyText
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from dashboard.decisions import name_of
+from dashboard.description import Fact
+from dashboard.models import NO_DUE, Action, AuditEntry, Decider, HumanTask
+from dashboard.permissions import (
+    AnyUser,
+    By,
+    is_open,
+    may_settle_any,
+    names,
+    names_nobody,
+    visible_to,
+)
+from durable.conf import database_alias
+from durable.protocol.states import PromiseState
+
+PAGE_SIZE = 50
+COUNT_LIMIT = 1000
+CARD_FACTS = 3
+NEWS_WINDOW_MS = 30_000
+"""A question may become visible this long after the time at which it says it was asked."""
+
+
+class Tab(models.TextChoices):
+    """The lists of the inbox; those from ``UNASSIGNED`` on need the right to settle any."""
+
+    ANSWER = "answer", _("To answer")
+    MINE = "mine", _("Mine")
+    GROUPS = "groups", _("My groups")
+    UNASSIGNED = "unassigned", _("Unassigned")
+    ALL = "all", _("All")
+    DONE = "done", _("Done")
+
+
+_PRIVILEGED = frozenset({Tab.UNASSIGNED, Tab.ALL})
+_WAYS = {Tab.MINE: By.NAME, Tab.GROUPS: By.GROUP}
+
+
+def tabs_of(user: AnyUser) -> list[Tab]:
+    """Return the tabs that a user has."""
+    privileged = may_settle_any(user)
+    return [tab for tab in Tab if privileged or tab not in _PRIVILEGED]
+
+
+class Bucket(models.TextChoices):
+    """How urgent an open question is; the order of deadlines is the order of buckets."""
+
+    OVERDUE = "overdue", _("Overdue")
+    TODAY = "today", _("Due today")
+    LATER = "later", _("Later")
+    NONE = "none", _("No deadline")
+    DONE = "done", ""
+
+
+def bucket_of(due_at: int, now: int) -> Bucket:
+    """Say where a deadline belongs, by the calendar of the current time zone."""
+    if due_at >= NO_DUE:
+        return Bucket.NONE
+    if due_at <= now:
+        return Bucket.OVERDUE
+    midnight = timezone.localtime(_moment(now)).replace(hour=0, minute=0, second=0, microsecond=0)
+    tomorrow = (midnight + dt.timedelta(days=1)).timestamp() * 1000
+    return Bucket.TODAY if due_at < tomorrow else Bucket.LATER
+
+
+class Cursor(NamedTuple):
+    """Where a list goes on: the sort keys of the last card shown."""
+
+    first: int
+    second: int
+    id: str
+
+    def encode(self) -> str:
+        """Return the cursor as it stands in a URL."""
+        return base64.urlsafe_b64encode(json.dumps(self).encode()).decode().rstrip("=")
+
+    @classmethod
+    def decode(cls, text: str) -> Self | None:
+        """Parse a cursor; None for one that is empty or was not made here."""
+        try:
+            raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+            first, second, task_id = json.loads(raw)
+        except (binascii.Error, ValueError, TypeError):
+            return None
+        if not (type(first) is type(second) is int and isinstance(task_id, str)):
+            return None
+        return cls(first, second, task_id) if max(abs(first), abs(second)) < 2**63 else None
+
+
+class Outcome(NamedTuple):
+    """How a question ended. ``by`` is empty unless a person answered on these pages."""
+
+    kind: str
+    at: int
+    by: str = ""
+    is_mine: bool = False
+    comment: str = ""
+
+    @property
+    def icon(self) -> str:
+        """Name of the icon that goes with it."""
+        return {"approved": "check", "rejected": "x", "expired": "clock", "withdrawn": "ban"}.get(
+            self.kind, "circle-dot"
+        )
+
+    @property
+    def sentence(self) -> str | LazyText:
+        """Say it in a few words, without the time."""
+        if self.by:
+            return self._by_person()
+        match self.kind:
+            case "expired":
+                return _("Expired without an answer")
+            case "withdrawn":
+                return _("Withdrawn")
+            case "rejected":
+                return _("Rejected elsewhere")
+            case _:
+                return _("Answered elsewhere")
+
+    def _by_person(self) -> str | LazyText:
+        if self.is_mine:
+            return _("You approved this") if self.kind == "approved" else _("You rejected this")
+        sentence = (
+            _("%(name)s approved this") if self.kind == "approved" else _("%(name)s rejected this")
+        )
+        return sentence % {"name": self.by}
+
+
+class Card(NamedTuple):
+    """One question in a list."""
+
+    task: HumanTask
+    bucket: Bucket
+    facts: tuple[Fact, ...]
+    deciders: str
+    outcome: Outcome | None = None
+    opens_bucket: bool = False
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether its deadline has passed while it waits."""
+        return self.bucket is Bucket.OVERDUE
+
+
+class Page(NamedTuple):
+    """Cards in order, and the cursor to the next ones."""
+
+    cards: Sequence[Card]
+    next: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Open questions per tab, none above ``COUNT_LIMIT``; ``recent`` is for ``count_news``."""
+
+    answer: int = 0
+    mine: int = 0
+    groups: int = 0
+    unassigned: int = 0
+    all: int = 0
+    recent: int = 0
+
+
+class _CountOf(Subquery):
+    """The number of rows of a query, as a value in another."""
+
+    template = "(SELECT COUNT(*) FROM (%(subquery)s) counted)"
+    output_field = models.IntegerField()
+
+
+def open_tasks(user: AnyUser, tab: Tab, now: int) -> QuerySet[HumanTask]:
+    """Return the open questions of a tab; of ``DONE`` none."""
+    tasks = visible_to(user, by=_WAYS.get(tab), only_open=True).filter(is_open(now))
+    # Counts are in order as well: that keeps the planner on the index of what is open.
+    tasks = tasks.order_by("due_at", "created_at", "pk")
+    privileged = may_settle_any(user)
+    match tab:
+        case Tab.ANSWER if privileged:
+            return tasks.filter(names(user, only_open=True) | names_nobody())
+        case Tab.ANSWER | Tab.MINE | Tab.GROUPS:
+            return tasks
+        case Tab.UNASSIGNED if privileged:
+            return tasks.filter(names_nobody())
+        case Tab.ALL if privileged:
+            return tasks
+        case _:
+            return tasks.none()
+
+
+def count_open(user: AnyUser, now: int, tabs: Collection[Tab], *, shown: Tab = Tab.DONE) -> Counts:
+    """Count the open questions of some tabs, and what came lately to the one shown. One query."""
+    counted = {tab.value: open_tasks(user, tab, now) for tab in tabs if tab is not Tab.DONE}
+    counted["recent"] = _stragglers(user, shown, now)
+    # One query for all; named apart from the columns that a user model may have.
+    values = {
+        f"count_{name}": _CountOf(tasks.values("pk")[:COUNT_LIMIT])
+        for name, tasks in counted.items()
+    }
+    users: QuerySet[Any] = get_user_model()._default_manager.using(database_alias())
+    for row in users.filter(pk=user.pk).values(**values):
+        return Counts(**{name: row[f"count_{name}"] for name in counted})
+    return Counts()
+
+
+def _stragglers(user: AnyUser, tab: Tab, since: int) -> QuerySet[HumanTask]:
+    """Return what a tab was asked shortly before a page was made, whether it still waits or not."""
+    asked = visible_to(user, by=_WAYS.get(tab)).filter(
+        created_at__gt=since - NEWS_WINDOW_MS, created_at__lte=since
+    )
+    if tab is Tab.UNASSIGNED:
+        return asked.filter(names_nobody())
+    if tab is Tab.ANSWER and may_settle_any(user):
+        return asked.filter(names(user) | names_nobody())
+    return asked
+
+
+def read_page(
+    user: AnyUser, tab: Tab, now: int, *, after: Cursor | None = None, limit: int = PAGE_SIZE
+) -> Page:
+    """Read the cards of a tab that follow a cursor. One query."""
+    if tab is Tab.DONE:
+        return _read_done(user, now, after, limit)
+    tasks = open_tasks(user, tab, now)
+    if after is not None:
+        tasks = tasks.filter(_follows(after))
+    found = list(_listed(tasks)[: limit + 1])
+    shown = found[:limit]
+    more = ""
+    if len(found) > limit:
+        last = shown[-1]
+        more = Cursor(last.due_at, last.created_at, last.pk).encode()
+    before = bucket_of(after.first, now) if after else None
+    return Page(list(_cards(shown, user, now, before)), more)
+
+
+def _follows(cursor: Cursor) -> Q:
+    return Q(due_at__gte=cursor.first) & (
+        Q(due_at__gt=cursor.first)
+        | Q(created_at__gt=cursor.second)
+        | Q(created_at=cursor.second, pk__gt=cursor.id)
+    )
+
+
+def _read_done(user: AnyUser, now: int, after: Cursor | None, limit: int) -> Page:
+    tasks = done_tasks(user).order_by("-settled_at", "-pk")
+    if after is not None:
+        tasks = tasks.filter(
+            Q(settled_at__lte=after.first) & (Q(settled_at__lt=after.first) | Q(pk__lt=after.id))
+        )
+    found = list(with_outcome(_listed(tasks))[: limit + 1])
+    shown = found[:limit]
+    more = ""
+    if len(found) > limit:
+        more = Cursor(shown[-1].settled_at or 0, 0, shown[-1].pk).encode()
+    cards = [done_card(task, user, now) for task in shown]
+    return Page(cards, more)
+
+
+def done_tasks(user: AnyUser) -> QuerySet[HumanTask]:
+    """Return what is over and was a person's to answer, or was answered by them."""
+    tasks = visible_to(user).filter(settled_at__isnull=False)
+    if not may_settle_any(user):
+        return tasks
+    answered = _decisions().filter(actor=user.pk).values("target")
+    return tasks.filter(names(user) | Q(pk__in=answered))
+
+
+def with_outcome(tasks: QuerySet[HumanTask]) -> QuerySet[HumanTask]:
+    """Add what ``outcome_of`` needs: the promise's columns and the decision, if there was one."""
+    decision = (
+        _decisions()
+        .filter(target=OuterRef("pk"))
+        .order_by("-pk")
+        .values(
+            found=JSONObject(actor="actor_id", name="actor_name", action="action", comment="reason")
+        )[:1]
+    )
+    return tasks.annotate(
+        promise_state=F("promise__state"),
+        closes_at=F("promise__timeout_at"),
+        closed_at=F("promise__settled_at"),
+        decision=Subquery(decision),
+    )
+
+
+def outcome_of(task: Any, user: AnyUser, now: int) -> Outcome | None:
+    """Say how a task from ``with_outcome`` ended; None while it waits."""
+    if task.promise_state == PromiseState.PENDING:
+        return Outcome("expired", task.closes_at) if task.closes_at <= now else None
+    if task.promise_state == PromiseState.REJECTED_TIMEDOUT:
+        return Outcome("expired", task.closed_at)
+    if task.promise_state == PromiseState.REJECTED_CANCELED:
+        return Outcome("withdrawn", task.closed_at)
+    is_resolved = task.promise_state == PromiseState.RESOLVED
+    if decision := task.decision:
+        return Outcome(
+            "approved" if decision["action"] == Action.APPROVE else "rejected",
+            task.closed_at,
+            by=decision["name"],
+            is_mine=str(decision["actor"]) == str(user.pk),
+            comment=decision["comment"],
+        )
+    return Outcome("answered" if is_resolved else "rejected", task.closed_at)
+
+
+def count_news(user: AnyUser, tab: Tab, now: int, since: int, known: int) -> int:
+    """Count what came to a tab since its page was made, when ``count_open`` found ``known`` recent.
+
+    What is asked before and committed after that moment is news as well.
+    """
+    newer = open_tasks(user, tab, now).filter(created_at__gt=since)
+    late = _stragglers(user, tab, since).values("pk")[:COUNT_LIMIT].count() - known
+    return newer.values("pk")[:COUNT_LIMIT].count() + max(0, late)
+
+
+def settled_since(user: AnyUser, now: int, since: int) -> list[Card]:
+    """Return what ended after a page was made, newest first."""
+    tasks = visible_to(user).filter(settled_at__gt=since - NEWS_WINDOW_MS)
+    found = with_outcome(_listed(tasks)).order_by("-settled_at", "-pk")[:PAGE_SIZE]
+    return [done_card(task, user, now) for task in found]
+
+
+def next_task(user: AnyUser, now: int, after: HumanTask) -> HumanTask | None:
+    """Return the open question that follows one in the list, or else the first."""
+    tasks = open_tasks(user, Tab.ANSWER, now).exclude(pk=after.pk).only("pk", "title")
+    following = tasks.filter(_follows(Cursor(after.due_at, after.created_at, after.pk)))
+    return following.first() or tasks.first()
+
+
+def deciders_of(promise_ids: Collection[str]) -> dict[str, str]:
+    """Return who may answer each question, as "Mia or Finance"; ids that name nobody are absent."""
+    rows = (
+        Decider.objects.using(database_alias())
+        .filter(task__in=promise_ids)
+        .select_related("user", "group")
+        .order_by("task", "-kind", "pk")
+    )
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        found.setdefault(row.task_id, []).append(_decider_name(row))
+    return {task_id: join_names(people) for task_id, people in found.items()}
+
+
+def join_names(people: Sequence[str], *, limit: int = 3) -> str:
+    """Return names as one phrase: "Mia, Jon or Finance"; long lists are cut."""
+    if len(people) > limit:
+        rest = len(people) - limit + 1
+        shown = ", ".join(people[: limit - 1])
+        return ngettext("%(names)s or %(count)d other", "%(names)s or %(count)d others", rest) % {
+            "names": shown,
+            "count": rest,
+        }
+    if len(people) < 2:
+        return "".join(people)
+    return str(_("%(names)s or %(last)s")) % {
+        "names": ", ".join(people[:-1]),
+        "last": people[-1],
+    }
+
+
+def facts_of(description: dict[str, Any]) -> tuple[Fact, ...]:
+    """Return the facts of a checked description."""
+    facts = description.get("facts") or ()
+    pairs = facts.items() if isinstance(facts, dict) else facts
+    return tuple(Fact(label, value) for label, value in pairs)
+
+
+def _decider_name(row: Decider) -> str:
+    if row.user is not None:
+        return name_of(row.user)
+    return row.group.name if row.group is not None else row.name
+
+
+def _decisions() -> QuerySet[AuditEntry]:
+    return AuditEntry.objects.using(database_alias()).filter(
+        is_effective=True, action__in=[Action.APPROVE, Action.REJECT]
+    )
+
+
+def _listed(tasks: QuerySet[HumanTask]) -> QuerySet[HumanTask]:
+    return tasks.defer("question", "origin").fetch_mode(models.FETCH_RAISE)
+
+
+def _cards(
+    tasks: Sequence[HumanTask], user: AnyUser, now: int, before: Bucket | None
+) -> Iterator[Card]:
+    for task in tasks:
+        bucket = bucket_of(task.due_at, now)
+        yield Card(
+            task,
+            bucket,
+            facts_of(task.description)[:CARD_FACTS],
+            _names_on_card(task, user),
+            opens_bucket=bucket is not before,
+        )
+        before = bucket
+
+
+def done_card(task: HumanTask, user: AnyUser, now: int) -> Card:
+    """Return the card of a question that is over, from ``with_outcome``."""
+    return Card(
+        task,
+        Bucket.DONE,
+        facts_of(task.description)[:CARD_FACTS],
+        _names_on_card(task, user),
+        outcome_of(task, user, now),
+    )
+
+
+def _names_on_card(task: HumanTask, user: AnyUser) -> str:
+    """Return the names as described: a list of cards takes no query to look them up."""
+    described = task.description
+    people = [
+        str(_("you")) if name == user.get_username() else name
+        for name in described.get("users") or ()
+    ]
+    return join_names([*people, *(described.get("groups") or ())])
+
+
+def _moment(instant_ms: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(instant_ms / 1000, tz=dt.UTC)

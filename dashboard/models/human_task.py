@@ -1,0 +1,178 @@
+"""Questions for people, one a latent promise, and who may answer them.
+
+No foreign key has a constraint in the database: rows are written inside the engine's transactions,
+which must not fail at their commit, and promises may be pruned without knowing these tables.
+"""
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from durable.models.fields import IdField
+from durable.models.promise import Promise
+from durable.protocol.validation import MAX_INSTANT
+
+NO_DUE = MAX_INSTANT
+"""Stands for "no deadline", so that one index orders all tasks."""
+
+
+class HumanTask(models.Model):
+    """A latent promise as people see it. Instants are epoch ms.
+
+    Whether it is open is read from the promise, see ``dashboard.permissions.is_open``.
+    """
+
+    promise = models.OneToOneField(
+        Promise,
+        primary_key=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        related_name="human_task",
+    )
+    title = models.TextField(blank=True, help_text=_("Empty when nothing describes the promise."))
+    question = models.TextField(blank=True)
+    due_at = models.BigIntegerField(default=NO_DUE)
+    created_at = models.BigIntegerField()
+    settled_at = models.BigIntegerField(
+        null=True, help_text=_("When known to be settled; the promise says whether it is.")
+    )
+    is_unassigned = models.BooleanField(
+        help_text=_("It names nobody who exists: for those who may settle any.")
+    )
+    origin = IdField(help_text=_("Root of the execution that asks."))
+    function = models.TextField(blank=True, help_text=_("Name of the root's function."))
+    description = models.JSONField(default=dict, help_text=_("The description as it came."))
+    problem = models.TextField(blank=True, help_text=_("What is wrong with the description."))
+
+    class Meta:
+        verbose_name = _("human task")
+        verbose_name_plural = _("human tasks")
+        default_permissions = ("view",)
+        permissions: ClassVar = [
+            ("view_executions", _("Can see all executions")),
+            ("settle_any", _("Can answer any question, whoever it is for")),
+            ("cancel_executions", _("Can cancel executions")),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                name="signoff_task_open",
+                fields=["due_at", "created_at", "promise"],
+                condition=Q(settled_at__isnull=True),
+            ),
+            models.Index(
+                name="signoff_task_unassigned",
+                fields=["due_at", "created_at", "promise"],
+                condition=Q(settled_at__isnull=True, is_unassigned=True),
+            ),
+            models.Index(
+                name="signoff_task_done",
+                fields=["-settled_at", "-promise"],
+                condition=Q(settled_at__isnull=False),
+            ),
+            models.Index(name="signoff_task_created", fields=["created_at"]),
+            models.Index(name="signoff_task_origin", fields=["origin"]),
+        ]
+
+    def __str__(self) -> str:
+        return self.title or self.promise_id
+
+    @property
+    def is_described(self) -> bool:
+        """Whether its description is there and right; else it has the plain form."""
+        return bool(self.title) and not self.problem
+
+    @property
+    def due(self) -> int | None:
+        """The time by which people should answer, epoch ms."""
+        return None if self.due_at >= NO_DUE else self.due_at
+
+
+class Decider(models.Model):
+    """Somebody whom a description names.
+
+    A name that nobody had then is matched as a name for as long as it takes to appear; once bound,
+    the row follows the user or group and not the name.
+    """
+
+    class Kind(models.TextChoices):
+        USER = "user", _("user")
+        GROUP = "group", _("group")
+
+    id = models.BigAutoField(primary_key=True)
+    task = models.ForeignKey(
+        HumanTask,
+        on_delete=models.CASCADE,
+        db_constraint=False,
+        db_index=False,
+        related_name="deciders",
+    )
+    kind = models.TextField(choices=Kind)
+    name = models.TextField(help_text=_("User name or group name as the description has it."))
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        on_delete=models.SET_NULL,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+    )
+    group = models.ForeignKey(
+        Group,
+        null=True,
+        on_delete=models.SET_NULL,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+    )
+    is_unknown = models.BooleanField(
+        default=False, help_text=_("Nobody has had this name yet, so the name decides.")
+    )
+    is_open = models.BooleanField(
+        default=True,
+        help_text=_("Not known to be settled; lets an index leave the history out."),
+    )
+
+    class Meta:
+        verbose_name = _("decider")
+        verbose_name_plural = _("deciders")
+        default_permissions = ()
+        constraints: ClassVar = [
+            models.UniqueConstraint(name="signoff_decider_once", fields=["task", "kind", "name"]),
+            models.CheckConstraint(
+                name="signoff_decider_is_user_or_group",
+                condition=Q(kind="user", group__isnull=True) | Q(kind="group", user__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="signoff_decider_bound_or_unknown",
+                condition=Q(is_unknown=False) | Q(user__isnull=True, group__isnull=True),
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                name="signoff_decider_user",
+                fields=["user", "is_open", "task"],
+                condition=Q(user__isnull=False),
+            ),
+            models.Index(
+                name="signoff_decider_group",
+                fields=["group", "is_open", "task"],
+                condition=Q(group__isnull=False),
+            ),
+            models.Index(
+                name="signoff_decider_name",
+                fields=["kind", "name", "is_open", "task"],
+                condition=Q(is_unknown=True),
+            ),
+            models.Index(
+                name="signoff_decider_gone",
+                fields=["task"],
+                condition=Q(user__isnull=True, group__isnull=True, is_unknown=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"

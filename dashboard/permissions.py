@@ -1,0 +1,85 @@
+"""Who may see and answer which question: every page and act starts from ``visible_to``."""
+
+from enum import Enum, auto
+from functools import reduce
+from operator import or_
+
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Group
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from dashboard.models import Decider, HumanTask
+from durable.conf import database_alias
+from durable.protocol.states import PromiseState
+
+VIEW_EXECUTIONS = "signoff.view_executions"
+SETTLE_ANY = "signoff.settle_any"
+CANCEL_EXECUTIONS = "signoff.cancel_executions"
+
+type AnyUser = AbstractBaseUser | AnonymousUser
+
+
+def may_settle_any(user: AnyUser) -> bool:
+    """Whether the user may answer whatever waits, for whomever."""
+    return user.is_active and bool(getattr(user, "has_perm", lambda _: False)(SETTLE_ANY))
+
+
+class By(Enum):
+    """How a question names somebody."""
+
+    NAME = auto()
+    GROUP = auto()
+    ANY = auto()
+
+
+def visible_to(
+    user: AnyUser, *, by: By | None = None, only_open: bool = False
+) -> QuerySet[HumanTask]:
+    """Return the questions that a user may see, and answer while they are open.
+
+    ``by`` leaves those that name the user in this way, of which those who may settle any see more.
+    ``only_open`` may be given by those who go on to ask for open ones: it decides nothing, but lets
+    the indexes leave the history out.
+    """
+    tasks = HumanTask.objects.using(database_alias())
+    if not (user.is_authenticated and user.is_active):
+        return tasks.none()
+    if by is None and may_settle_any(user):
+        return tasks
+    return tasks.filter(names(user, by or By.ANY, only_open=only_open))
+
+
+def names(user: AnyUser, by: By = By.ANY, *, only_open: bool = False) -> Q:
+    """Match questions that name the user."""
+    ways = _ways(user, by)
+    if not only_open:
+        return Q(Exists(Decider.objects.filter(reduce(or_, ways), task=OuterRef("pk"))))
+    # A set for each, made once from its own index and looked up in the order of the list.
+    deciders = Decider.objects.filter(is_open=True)
+    return reduce(or_, (Q(pk__in=deciders.filter(way).values("task")) for way in ways))
+
+
+def names_nobody() -> Q:
+    """Match questions that reach nobody by name: for those who may settle any."""
+    return Q(is_unassigned=True)
+
+
+def is_open(now: int) -> Q:
+    """Match questions that still wait at ``now`` (epoch ms).
+
+    The promise decides. ``settled_at`` of the task only lets an index leave most of the others out.
+    """
+    return Q(
+        settled_at__isnull=True, promise__state=PromiseState.PENDING, promise__timeout_at__gt=now
+    )
+
+
+def _ways(user: AnyUser, by: By) -> list[Q]:
+    ways = []
+    if by is not By.GROUP:
+        name = user.get_username()
+        ways += [Q(user=user.pk), Q(kind=Decider.Kind.USER, name=name, is_unknown=True)]
+    if by is not By.NAME:
+        names_of_groups = Group.objects.filter(user=user.pk).values("name")
+        unknown = Q(kind=Decider.Kind.GROUP, name__in=names_of_groups, is_unknown=True)
+        ways += [Q(group__user=user.pk), unknown]
+    return ways

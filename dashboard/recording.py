@@ -1,0 +1,159 @@
+"""Writes the rows that describe latent promises to people, from the promises themselves."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import NamedTuple, Self
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.db import transaction
+from django.db.models import OuterRef, Subquery
+
+from dashboard.description import Description, DescriptionError, read_description
+from dashboard.models import NO_DUE, Decider, HumanTask
+from durable.models import Promise
+from durable.protocol import tags
+from durable.protocol.records import PromiseRecord
+
+_TASK_COLUMNS = [field.name for field in HumanTask._meta.concrete_fields if not field.primary_key]
+
+
+def record_tasks(promises: Collection[PromiseRecord], *, using: str) -> None:
+    """Describe latent promises, anew where that was done before, in one transaction."""
+    questions = [_Question.read(promise) for promise in promises]
+    ids = [promise.id for promise in promises]
+    owners = _Owners.read([name for one in questions for name in one.names()], using=using)
+    deciders = [
+        owners.bind(Decider(task_id=one.promise.id, kind=kind, name=name, is_open=one.is_open))
+        for one in questions
+        for kind, name in one.names()
+    ]
+    assigned = {decider.task_id for decider in deciders if not decider.is_unknown}
+    lineages = _read_lineages(ids, using=using)
+    with transaction.atomic(using=using):
+        HumanTask.objects.using(using).bulk_create(
+            [one.to_task(lineages, is_assigned=one.promise.id in assigned) for one in questions],
+            update_conflicts=True,
+            unique_fields=["promise"],
+            update_fields=_TASK_COLUMNS,
+        )
+        # An id may have been pruned and come back: the names of its first life do not count.
+        Decider.objects.using(using).filter(task__in=ids).delete()
+        Decider.objects.using(using).bulk_create(deciders)
+
+
+def record_settled(settled_at: Mapping[str, int], *, using: str) -> None:
+    """Note when promises were settled, so that the indexes of open tasks can leave them out."""
+    HumanTask.objects.using(using).bulk_update(
+        [HumanTask(pk=pk, settled_at=instant) for pk, instant in settled_at.items()],
+        ["settled_at"],
+    )
+    Decider.objects.using(using).filter(task__in=settled_at).update(is_open=False)
+
+
+def bind_names(deciders: Collection[Decider], *, using: str) -> int:
+    """Bind rows that match by name to the user or group that has the name; return how many."""
+    owners = _Owners.read([(one.kind, one.name) for one in deciders], using=using)
+    bound = [one for one in map(owners.bind, deciders) if not one.is_unknown]
+    with transaction.atomic(using=using):
+        Decider.objects.using(using).bulk_update(bound, ["user", "group", "is_unknown"])
+        HumanTask.objects.using(using).filter(pk__in={one.task_id for one in bound}).update(
+            is_unassigned=False
+        )
+    return len(bound)
+
+
+class _Lineage(NamedTuple):
+    origin: str
+    function: str
+
+
+class _Question(NamedTuple):
+    """A promise with what it says to people, and what is wrong with that."""
+
+    promise: PromiseRecord
+    description: Description | None
+    title: str = ""
+    problem: str = ""
+
+    @classmethod
+    def read(cls, promise: PromiseRecord) -> Self:
+        """Read the description of a promise; a mistake in it hides nothing."""
+        try:
+            description = read_description(promise.param.data, promise.tags)
+        except DescriptionError as error:
+            return cls(promise, None, error.title, str(error))
+        return cls(promise, description, description.title if description else "")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is not known to be settled."""
+        return self.promise.settled_at is None
+
+    def names(self) -> Iterator[tuple[str, str]]:
+        """Return the kinds and names of those who may answer."""
+        if self.description is None:
+            return
+        for name in self.description.users:
+            yield Decider.Kind.USER, name
+        for name in self.description.groups:
+            yield Decider.Kind.GROUP, name
+
+    def to_task(self, lineages: Mapping[str, _Lineage], *, is_assigned: bool) -> HumanTask:
+        """Return the row."""
+        promise, described = self.promise, self.description or Description(self.title)
+        of_tags = _Lineage(promise.tags.get(tags.ORIGIN, promise.id), "")
+        lineage = lineages.get(promise.id, of_tags)
+        return HumanTask(
+            promise_id=promise.id,
+            title=described.title,
+            question=described.question,
+            due_at=NO_DUE if described.due_at is None else described.due_at,
+            created_at=promise.created_at,
+            settled_at=promise.settled_at,
+            is_unassigned=not is_assigned,
+            origin=lineage.origin,
+            function=lineage.function,
+            description=described.raw,
+            problem=self.problem,
+        )
+
+
+class _Owners(NamedTuple):
+    """The ids of users and groups by name."""
+
+    users: Mapping[str, int]
+    groups: Mapping[str, int]
+
+    @classmethod
+    def read(cls, names: Iterable[tuple[str, str]], *, using: str) -> Self:
+        """Look up kinds and names. Two queries at most."""
+        wanted = set(names)
+        user_names = {name for kind, name in wanted if kind == Decider.Kind.USER}
+        group_names = {name for kind, name in wanted if kind == Decider.Kind.GROUP}
+        users: dict[str, int] = {}
+        groups: dict[str, int] = {}
+        if user_names:
+            model = get_user_model()
+            key = model.USERNAME_FIELD
+            found = model._default_manager.using(using).filter(**{f"{key}__in": user_names})
+            users = dict(found.values_list(key, "pk"))
+        if group_names:
+            found_groups = Group.objects.using(using).filter(name__in=group_names)
+            groups = dict(found_groups.values_list("name", "pk"))
+        return cls(users, groups)
+
+    def bind(self, decider: Decider) -> Decider:
+        """Bind a row to whom its name belongs; a name that nobody has stays a name."""
+        if decider.kind == Decider.Kind.USER:
+            decider.user_id = self.users.get(decider.name)
+        else:
+            decider.group_id = self.groups.get(decider.name)
+        decider.is_unknown = decider.user_id is None and decider.group_id is None
+        return decider
+
+
+def _read_lineages(ids: list[str], *, using: str) -> dict[str, _Lineage]:
+    roots = Promise.objects.filter(pk=OuterRef("origin")).values("function")[:1]
+    found = Promise.objects.using(using).filter(pk__in=ids)
+    rows = found.values_list("pk", "origin", Subquery(roots))
+    return {promise_id: _Lineage(origin, function or "") for promise_id, origin, function in rows}

@@ -1,0 +1,1 @@
+"""The pages: a view reads through the query modules and renders a page or a part of it."""

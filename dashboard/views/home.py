@@ -1,0 +1,59 @@
+"""What belongs to no page in particular: the way in, the theme, the search."""
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
+from django.views.decorators.http import require_POST, require_safe
+
+from dashboard.queries import find_root
+from dashboard.templatetags.signoff_format import THEME_COOKIE, THEMES
+from dashboard.views.executions import for_operators
+
+A_YEAR = 365 * 24 * 3600
+
+
+@require_safe
+def home(_request: HttpRequest) -> HttpResponse:
+    """Lead to the inbox."""
+    return redirect("signoff:inbox")
+
+
+@require_safe
+def live(_request: HttpRequest) -> HttpResponse:
+    """Stand in for the event stream where it is not served, under WSGI: pages poll instead."""
+    return HttpResponse(status=204)
+
+
+@require_POST
+def theme(request: HttpRequest) -> HttpResponse:
+    """Keep the theme in a cookie, so that pages come in it; anything unknown follows the system."""
+    chosen = request.POST.get("theme", "")
+    response = HttpResponseRedirect(_back(request), status=303)
+    if chosen in THEMES:
+        response.set_cookie(
+            THEME_COOKIE, chosen, max_age=A_YEAR, samesite="Lax", secure=request.is_secure()
+        )
+    else:
+        response.delete_cookie(THEME_COOKIE, samesite="Lax")
+    return response
+
+
+@for_operators
+@require_safe
+def search(request: HttpRequest) -> HttpResponse:
+    """Lead to the execution with an id or, when there is none, to those whose id begins so."""
+    wanted = request.GET.get("q", "").strip()
+    if wanted and find_root(wanted) is not None:
+        return redirect("signoff:execution", wanted)
+    query = f"?{urlencode({'prefix': wanted})}" if wanted else ""
+    return redirect(reverse("signoff:executions") + query)
+
+
+def _back(request: HttpRequest) -> str:
+    wanted = request.POST.get("next", "")
+    if url_has_allowed_host_and_scheme(
+        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    ):
+        return wanted
+    return reverse("signoff:home")

@@ -1,0 +1,151 @@
+"""The list of what waits for a person, and the fragments that keep it fresh."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Self
+
+from django.conf import settings
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render, resolve_url
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from django.views.decorators.vary import vary_on_headers
+from django_htmx.http import HttpResponseClientRedirect
+from django_htmx.middleware import HtmxDetails
+
+from dashboard.inbox_queries import (
+    Counts,
+    Cursor,
+    Page,
+    Tab,
+    count_news,
+    count_open,
+    read_page,
+    settled_since,
+    tabs_of,
+)
+from durable.clock import now_ms
+
+TEMPLATE = "dashboard/inbox/index.html"
+
+type View = Callable[..., HttpResponse]
+
+
+def for_people(view: View) -> View:
+    """Let signed-in people in and send others to sign in; nothing of it may be cached."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if request.user.is_authenticated:
+            return view(request, *args, **kwargs)
+        login = resolve_url(settings.LOGIN_URL)
+        if not wants_fragment(request):
+            return redirect_to_login(request.get_full_path(), login)
+        # A fragment would end up with the sign-in page in its place: the whole page goes there.
+        details = _htmx(request)
+        page = (details and details.current_url_abs_path) or resolve_url("signoff:inbox")
+        return HttpResponseClientRedirect(redirect_to_login(page, login).url)
+
+    return never_cache(vary_on_headers("HX-Request", "HX-Request-Type")(guarded))
+
+
+def wants_fragment(request: HttpRequest) -> bool:
+    """Whether htmx asks for a part of a page; it also asks for whole ones."""
+    details = _htmx(request)
+    if not details or details.history_restore_request:
+        return False
+    return request.headers.get("HX-Request-Type", "partial") == "partial"
+
+
+def _htmx(request: HttpRequest) -> HtmxDetails | None:
+    return getattr(request, "htmx", None)
+
+
+@dataclass(frozen=True, slots=True)
+class TabLink:
+    """One tab with its number of open questions; None where none is shown."""
+
+    tab: Tab
+    count: int | None
+    is_current: bool
+
+    @classmethod
+    def all_of(cls, tabs: list[Tab], counts: Counts, current: Tab) -> list[Self]:
+        """Return the tabs in order."""
+        return [
+            cls(tab, None if tab is Tab.DONE else getattr(counts, tab), tab is current)
+            for tab in tabs
+        ]
+
+
+def read_list(request: HttpRequest, now: int) -> dict[str, Any]:
+    """Read the list pane that a request asks for, as context."""
+    tabs = tabs_of(request.user)
+    tab = chosen_tab(request, tabs)
+    counts = count_open(request.user, now, tabs, shown=tab)
+    after = Cursor.decode(request.GET.get("after", ""))
+    return {
+        "section": "inbox",
+        "now": now,
+        "tab": tab,
+        "tabs": TabLink.all_of(tabs, counts, tab),
+        "counts": counts,
+        "inbox_count": counts.answer,
+        "page": read_page(request.user, tab, now, after=after),
+        "after": after,
+    }
+
+
+def chosen_tab(request: HttpRequest, tabs: list[Tab]) -> Tab:
+    """Return the tab in the query string, or the first for one that is unknown or not theirs."""
+    name = request.GET.get("tab", "")
+    return next((tab for tab in tabs if tab.value == name), tabs[0])
+
+
+@for_people
+@require_safe
+def show(request: HttpRequest) -> HttpResponse:
+    """Show the inbox: a page, or the next cards for "Load more"."""
+    now = now_ms()
+    if wants_fragment(request) and "after" in request.GET:
+        tab = chosen_tab(request, tabs_of(request.user))
+        after = Cursor.decode(request.GET["after"])
+        page = Page([]) if after is None else read_page(request.user, tab, now, after=after)
+        return render(request, f"{TEMPLATE}#cards", {"page": page, "tab": tab, "now": now})
+    return render(request, TEMPLATE, read_list(request, now))
+
+
+@for_people
+@require_safe
+def changes(request: HttpRequest) -> HttpResponse:
+    """Say what is new since a page was made, and grey out what is over; the list stays in place."""
+    now = now_ms()
+    tabs = tabs_of(request.user)
+    tab = chosen_tab(request, tabs)
+    since, known = _number(request, "since", now), _number(request, "known", 0)
+    news = count_news(request.user, tab, now, since, known)
+    counts = count_open(request.user, now, tabs)
+    context = {
+        "now": now,
+        "tab": tab,
+        "tabs": TabLink.all_of(tabs, counts, tab),
+        "news": news,
+        "is_empty": request.GET.get("empty") == "1",
+        "settled": [] if tab is Tab.DONE else settled_since(request.user, now, since),
+    }
+    return render(request, f"{TEMPLATE}#changes", context)
+
+
+@for_people
+@require_safe
+def badge(request: HttpRequest) -> HttpResponse:
+    """Return the number of open questions for the navigation."""
+    counts = count_open(request.user, now_ms(), [Tab.ANSWER])
+    return render(request, "dashboard/inbox/badge.html", {"count": counts.answer})
+
+
+def _number(request: HttpRequest, name: str, default: int) -> int:
+    text = request.GET.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else default

@@ -1,0 +1,614 @@
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import time_machine
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from dashboard import question_ids
+from dashboard.inbox_queries import (
+    PAGE_SIZE,
+    Bucket,
+    Cursor,
+    bucket_of,
+    deciders_of,
+    join_names,
+    settled_since,
+)
+from dashboard.models import NO_DUE, HumanTask
+from durable.clock import now_ms
+from durable.protocol.states import PromiseState
+from tests.dashboard.people import (
+    answer,
+    ask,
+    ask_bare,
+    child_of,
+    client_of,
+    iso,
+    make_operator,
+    make_user,
+    settle,
+    start_run,
+    task_url,
+)
+
+pytestmark = pytest.mark.django_db
+
+FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
+WHOLE = {"HX-Request": "true", "HX-Request-Type": "full"}
+TITLES = re.compile(r'<span class="card-title">(.*?)</span>')
+
+
+@pytest.fixture
+def mia():
+    return client_of(make_user("mia", first_name="Mia", groups=("finance",)))
+
+
+def titles(response):
+    return TITLES.findall(response.text)
+
+
+def counts(response):
+    """Return the tabs with their counts."""
+    return {
+        link.tab.value: link.count for link in response.context["tabs"] if link.count is not None
+    }
+
+
+# --- The list ---
+
+
+def test_inbox_shows_what_waits_for_the_person_and_nothing_else(mia):
+    make_user("jon")
+    ask("a", title="For Mia", users=["mia"])
+    ask("b", title="For Finance", groups=["finance"])
+    ask("c", title="For Jon", users=["jon"])
+    ask("d", title="For nobody")
+    ask_bare()
+
+    response = mia.get("/inbox/")
+
+    assert titles(response) == ["For Mia", "For Finance"]
+    assert counts(response) == {"answer": 2, "mine": 1, "groups": 1}
+    assert titles(mia.get("/inbox/?tab=mine")) == ["For Mia"]
+    assert titles(mia.get("/inbox/?tab=groups")) == ["For Finance"]
+
+
+def test_those_who_may_settle_any_also_see_what_names_nobody():
+    make_user("jon")
+    olga = client_of(make_operator("olga"))
+    ask("a", title="For Jon", users=["jon"])
+    ask("b", title="For Olga", users=["olga"])
+    ask("c", title="For a group with a typo", groups=["finanse"])
+    ask_bare("hook/9")
+
+    response = olga.get("/inbox/")
+
+    assert titles(response) == ["For Olga", "For a group with a typo", "hook/9"]
+    assert counts(response) == {"answer": 3, "mine": 1, "groups": 0, "unassigned": 2, "all": 4}
+    assert titles(olga.get("/inbox/?tab=unassigned")) == ["For a group with a typo", "hook/9"]
+    assert len(titles(olga.get("/inbox/?tab=all"))) == 4
+
+
+@pytest.mark.parametrize("tab", ["unassigned", "all", "no-such-tab"])
+def test_tab_that_is_not_theirs_is_the_first_one(mia, tab):
+    ask("a")
+
+    response = mia.get(f"/inbox/?tab={tab}")
+
+    assert response.context["tab"] == "answer"
+    assert titles(response) == []
+
+
+def test_deadlines_make_the_order_and_the_groups(mia):
+    with time_machine.travel(datetime(2026, 5, 20, 12, tzinfo=UTC), tick=False):
+        for promise_id, due in (
+            ("none-2", None),
+            ("later", "2026-05-21T00:00:00Z"),
+            ("today", "2026-05-20T23:59:59Z"),
+            ("overdue", "2026-05-20T11:59:59Z"),
+            ("none-1", None),
+        ):
+            ask(promise_id, title=promise_id, users=["mia"], due=due)
+    now = 1_779_278_400_000
+    shown = [
+        (task.pk, bucket_of(task.due_at, now))
+        for task in HumanTask.objects.order_by("due_at", "created_at", "pk")
+    ]
+
+    assert shown[:3] == [
+        ("overdue", Bucket.OVERDUE),
+        ("today", Bucket.TODAY),
+        ("later", Bucket.LATER),
+    ]
+    assert {name for name, bucket in shown if bucket is Bucket.NONE} == {"none-1", "none-2"}
+
+
+def test_today_ends_at_midnight_where_the_reader_is():
+    noon, at_23_utc = 1_779_278_400_000, 1_779_278_400_000 + 11 * 3_600_000
+    with timezone.override("Europe/Vienna"):
+        assert bucket_of(at_23_utc, noon) is Bucket.LATER
+    with timezone.override("America/New_York"):
+        assert bucket_of(at_23_utc, noon) is Bucket.TODAY
+
+
+def test_cards_say_what_is_needed_to_choose(mia):
+    start_run("run-1", "pay_invoice")
+    ask(
+        "run-1:1",
+        tags=child_of("run-1"),
+        title="Pay <b>4711</b>",
+        facts={"Amount": "4 200 EUR", "Paid": False, "Lines": [1], "Fourth": "unseen"},
+        users=["mia"],
+        groups=["finance"],
+        due=iso(-3.5),
+    )
+
+    page = mia.get("/inbox/").text
+
+    assert "Pay &lt;b&gt;4711&lt;/b&gt;" in page
+    for text in ("4 200 EUR", "Overdue", "overdue 3 h", "you or finance", "pay_invoice"):
+        assert text in page
+    assert "unseen" not in page
+
+
+def test_description_with_a_mistake_is_shown_with_the_path():
+    ask("wrong", title="Pay?", facts=[["only one"]])
+    olga = client_of(make_operator())
+
+    assert "The description has a mistake" in olga.get("/inbox/").text
+    page = olga.get(task_url("wrong")).text
+    assert "human_task.facts[0]: must be a pair [label, value]" in page
+    assert "Pay?" in page
+    assert 'name="value"' in page
+
+
+@pytest.mark.parametrize(
+    "state", [PromiseState.RESOLVED, PromiseState.REJECTED, PromiseState.REJECTED_CANCELED]
+)
+def test_question_leaves_the_list_however_it_is_settled(mia, state):
+    ask("a", users=["mia"])
+    settle("a", state)
+
+    assert titles(mia.get("/inbox/")) == []
+    assert titles(mia.get("/inbox/?tab=done")) == ["Title of a"]
+
+
+def test_expired_question_leaves_the_list_before_the_engine_says_so(mia):
+    ask("a", users=["mia"], timeout_at=now_ms() + 50)
+    task = HumanTask.objects.get()
+
+    with time_machine.travel((task.promise.timeout_at + 1) / 1000, tick=False):
+        assert titles(mia.get("/inbox/")) == []
+        assert "Expired without an answer" in mia.get(task_url("a")).text
+
+
+def test_done_shows_how_each_ended_newest_first(mia):
+    jon = client_of(make_user("jon", first_name="Jon", groups=("finance",)))
+    for promise_id in ("mine", "his", "elsewhere", "withdrawn", "open"):
+        ask(promise_id, title=promise_id, groups=["finance"])
+    answer(mia, "mine")
+    answer(jon, "his", "reject")
+    settle("elsewhere")
+    settle("withdrawn", PromiseState.REJECTED_CANCELED)
+
+    response = mia.get("/inbox/?tab=done")
+
+    assert set(titles(response)) == {"withdrawn", "elsewhere", "his", "mine"}
+    for text in (
+        "You approved this",
+        "Jon rejected this",
+        "Answered elsewhere",
+        "Withdrawn",
+    ):
+        assert text in response.text
+
+
+def test_done_of_those_who_may_settle_any_is_what_they_answered():
+    make_user("jon")
+    olga = client_of(make_operator("olga"))
+    for promise_id in ("a", "b"):
+        ask(promise_id, users=["jon"])
+    answer(olga, "a")
+    settle("b")
+
+    assert titles(olga.get("/inbox/?tab=done")) == ["Title of a"]
+
+
+def test_empty_inbox_says_so_and_where_else_to_look(mia):
+    assert "Nothing waits for you." in mia.get("/inbox/").text
+    ask("a", groups=["finance"])
+    assert "1 question waits for you in another list" in mia.get("/inbox/?tab=mine").text
+
+
+# --- Pages of a long list ---
+
+
+def ask_many(number, **description):
+    for place in range(number):
+        ask(f"q-{place:03}", title=f"q-{place:03}", **description)
+
+
+@pytest.mark.parametrize("headers", [{}, FRAGMENT])
+@pytest.mark.parametrize("due", [None, "2030-01-01T00:00:00Z"])
+def test_more_follows_without_gap_or_repetition_while_the_list_changes(mia, headers, due):
+    ask_many(2 * PAGE_SIZE + 3, users=["mia"], due=due)
+
+    seen, url = [], "/inbox/"
+    while url:
+        response = mia.get(url, headers=headers if seen else {})
+        seen += titles(response)
+        settle("q-000")
+        more = response.context["page"].next
+        url = f"/inbox/?tab=answer&after={more}" if more else ""
+
+    assert seen == [f"q-{place:03}" for place in range(2 * PAGE_SIZE + 3)]
+
+
+def test_more_of_what_is_done(mia):
+    ask_many(PAGE_SIZE + 2, users=["mia"])
+    for place in range(PAGE_SIZE + 2):
+        settle(f"q-{place:03}")
+
+    first = mia.get("/inbox/?tab=done")
+    rest = mia.get(f"/inbox/?tab=done&after={first.context['page'].next}")
+
+    assert len(titles(first)) == PAGE_SIZE
+    assert len(set(titles(first)) | set(titles(rest))) == PAGE_SIZE + 2
+
+
+def test_group_goes_on_without_a_second_heading(mia):
+    ask_many(PAGE_SIZE + 1, users=["mia"])
+    more = mia.get("/inbox/").context["page"].next
+
+    fragment = mia.get(f"/inbox/?after={more}", headers=FRAGMENT).text
+
+    assert "<html" not in fragment
+    assert "<h2>" not in fragment
+
+
+@pytest.mark.parametrize("text", ["", "x", "bm8=", "W10=", "WzEsMiwzXQ==", "é", "[1,2]"])
+def test_cursor_that_was_not_made_here_is_none(mia, text):
+    ask("a", users=["mia"])
+
+    assert Cursor.decode(text) is None
+    assert titles(mia.get("/inbox/", {"after": text})) == ["Title of a"]
+
+
+def test_cursor_survives_any_id():
+    cursor = Cursor(NO_DUE, 17, "a/ü~\n")
+
+    assert Cursor.decode(cursor.encode()) == cursor
+
+
+# --- Queries ---
+
+
+@pytest.mark.parametrize("tab", ["answer", "mine", "groups", "done"])
+def test_first_page_takes_six_queries_at_most(mia, django_assert_max_num_queries, tab):
+    ask_many(20, users=["mia"], groups=["finance"], due=iso(3))
+    for place in range(10):
+        answer(mia, f"q-{place:03}")
+
+    with django_assert_max_num_queries(6):
+        response = mia.get(f"/inbox/?tab={tab}")
+    assert len(titles(response)) == 10
+
+
+def test_operators_take_no_more(django_assert_max_num_queries):
+    olga = client_of(make_operator())
+    ask_many(20)
+
+    with django_assert_max_num_queries(6):
+        assert len(titles(olga.get("/inbox/"))) == 20
+
+
+# --- The question's page ---
+
+
+def test_page_says_what_is_asked_by_whom_and_until_when(mia):
+    start_run("run-1", "pay_invoice")
+    ask(
+        "run-1:1",
+        tags=child_of("run-1"),
+        title="Pay invoice",
+        question="First line.\nSecond <line>.",
+        consequence="Approving pays 4 200 EUR.",
+        facts=[["Amount", "4 200 EUR"], ["Paid", None], ["Lines", {"a": 1}]],
+        groups=["finance", "finanse"],
+        users=["mia"],
+        due="2030-01-02T10:00:00Z",
+        timeout_at=1_900_000_000_000,
+    )
+
+    page = mia.get(task_url("run-1:1")).text
+
+    for text in (
+        "First line.<br>Second &lt;line&gt;.",
+        "Approving pays 4 200 EUR.",
+        "4 200 EUR",
+        "none",
+        "{&quot;a&quot;: 1}",
+        "For Mia, finance or finanse",
+        "2 Jan 2030, 10:00",
+        "Expires without an answer",
+        "pay_invoice",
+        ">Approve<",
+        ">Reject<",
+    ):
+        assert text in page
+    assert 'name="value"' not in page
+
+
+def test_words_of_the_engine_are_not_for_deciders(mia):
+    ask("q", users=["mia"], groups=["finance"], due=iso(1), question="Now?")
+    ask_bare()
+    olga = client_of(make_operator())
+    pages = [mia.get("/inbox/"), mia.get(task_url("q")), olga.get(task_url("bare-1"))]
+    pages += [answer(mia, "q", "burn"), answer(mia, "q"), answer(mia, "q"), mia.get(task_url("q"))]
+
+    for page in pages:
+        words = re.sub(r"<[^>]*>", " ", page.text).lower()
+        for word in ("promise", "resolve", "latent", "settle", "pending", "deferred"):
+            assert word not in words
+
+
+def test_templates_of_deciders_have_no_inline_script_or_style():
+    folder = Path(__file__).parents[2] / "templates" / "dashboard" / "inbox"
+
+    for template in folder.glob("*.html"):
+        text = template.read_text()
+        assert not re.search(r"\son\w+=|style=|<style|hx-on|js:", text), template
+        assert not re.search(r"<script(?![^>]*\bsrc=)", text), template
+
+
+def test_fragment_is_the_panel_and_restored_history_is_the_page(mia):
+    ask("q", users=["mia"])
+
+    assert "<html" not in mia.get(task_url("q"), headers=FRAGMENT).text
+    assert "<html" in mia.get(task_url("q"), headers=WHOLE).text
+    restored = FRAGMENT | {"HX-History-Restore-Request": "true"}
+    assert "<html" in mia.get(task_url("q"), headers=restored).text
+
+
+def test_nothing_is_cached(mia):
+    ask("q", users=["mia"])
+
+    for url in ("/inbox/", task_url("q"), "/inbox/changes/", "/inbox/badge/"):
+        assert "no-store" in mia.get(url)["Cache-Control"]
+        assert "HX-Request" in mia.get(url)["Vary"]
+
+
+def test_fragment_of_one_whose_session_ended_sends_the_page_to_sign_in():
+    current = {"HX-Current-URL": "http://testserver/inbox/q/"}
+
+    response = Client().get(task_url("q"), headers=FRAGMENT | current)
+
+    assert response["HX-Redirect"] == "/accounts/login/?next=/inbox/q/"
+
+
+STRANGE_IDS = [
+    "order-42:1.2",
+    "a/b/c",
+    "/leading",
+    "trailing/",
+    "a//b",
+    ".",
+    "..",
+    "../../etc/passwd",
+    "a b",
+    "ünï ☃",
+    "100%",
+    "%2F",
+    "~2F",
+    "a?b#c&d",
+    "x/decide",
+    "x/decide/",
+    "changes",
+    "badge",
+    "line\nbreak",
+    "<script>",
+    '"quoted"',
+    "x" * 1000,
+]
+
+
+@pytest.mark.parametrize("promise_id", STRANGE_IDS)
+def test_any_id_has_an_address(mia, promise_id):
+    ask(promise_id, title="Strange", users=["mia"])
+
+    url = reverse("signoff:task", args=[promise_id])
+
+    assert re.fullmatch(r"/inbox/[A-Za-z0-9~:._-]+/", url)
+    assert url.split("/")[2].strip(".")
+    assert mia.get(url).context["panel"].task.pk == promise_id
+    assert url in mia.get("/inbox/").text
+    assert mia.get(f"{url}state/").status_code == 204
+    assert answer(mia, promise_id).status_code == 303
+    assert mia.get(f"{url}state/").status_code == 200
+
+
+@pytest.mark.parametrize("promise_id", ["a/b", "a b", "100%", "/x", "ünï"])
+def test_address_made_with_percent_signs_leads_to_the_right_one(mia, promise_id):
+    from urllib.parse import quote
+
+    ask(promise_id, users=["mia"])
+
+    response = mia.get(f"/inbox/{quote(promise_id, safe='')}/")
+
+    assert response["Location"] == task_url(promise_id)
+
+
+@pytest.mark.parametrize("text", ["~", "~2", "~2f", "~41", "a~FF", "badge", ".."])
+def test_one_id_has_one_address(text):
+    with pytest.raises(ValueError, match=r".*"):
+        question_ids.decode(text)
+
+
+# --- Fresh without a reload ---
+
+
+def slot(client, page, **extra):
+    """What the list's slot fetches, for a page that was shown."""
+    context = page.context
+    query = {
+        "tab": context["tab"].value,
+        "since": context["now"],
+        "known": context["counts"].recent,
+        "empty": "0" if context["page"].cards else "1",
+    }
+    return client.get("/inbox/changes/", query | extra, headers=FRAGMENT)
+
+
+def test_nothing_new_is_an_empty_slot(mia):
+    ask("a", users=["mia"])
+    page = mia.get("/inbox/")
+
+    response = slot(mia, page)
+
+    assert response.context["news"] == 0
+    assert "new question" not in response.text
+
+
+def test_new_questions_are_counted_and_not_put_into_the_list(mia):
+    ask("old", users=["mia"])
+    page = mia.get("/inbox/")
+    ask("new-1", users=["mia"])
+    ask("new-2", groups=["finance"])
+    ask("new-3")
+
+    response = slot(mia, page)
+
+    assert "Show 2 new questions" in response.text
+    assert titles(response) == []
+    assert counts(response)["answer"] == 3
+
+
+def test_question_asked_before_the_page_and_committed_after_it_is_news(mia):
+    page = mia.get("/inbox/")
+    ask("late", users=["mia"])
+    HumanTask.objects.update(created_at=page.context["now"] - 200)
+
+    assert slot(mia, page).context["news"] == 1
+
+
+def test_new_question_that_is_already_answered_is_no_news(mia):
+    ask("old", users=["mia"])
+    page = mia.get("/inbox/")
+    ask("new", users=["mia"])
+    settle("new")
+    settle("old")
+
+    assert slot(mia, page).context["news"] == 0
+
+
+def test_empty_list_fills_itself(mia):
+    page = mia.get("/inbox/")
+    ask("a", users=["mia"])
+
+    response = slot(mia, page)
+
+    assert 'hx-trigger="load"' in response.text
+    assert 'hx-select="#inbox-list"' in response.text
+
+
+def test_what_was_answered_elsewhere_is_greyed_in_place(mia):
+    ask("a", users=["mia"])
+    page = mia.get("/inbox/")
+    settle("a")
+
+    response = slot(mia, page)
+
+    assert 'id="card-a" hx-swap-oob="outerMorph"' in response.text
+    assert "Answered elsewhere" in response.text
+
+
+def test_changes_tell_nothing_of_what_is_not_for_the_reader(mia):
+    make_user("jon")
+    page = mia.get("/inbox/")
+    ask("secret", title="Secret", users=["jon"])
+    settle("secret")
+
+    assert "Secret" not in slot(mia, page).text
+    assert settled_since(make_user("eve"), now_ms(), 0) == []
+
+
+@pytest.mark.parametrize("wrong", ["", "x", "-1", "9" * 40, "²"])
+def test_changes_bear_any_number(mia, wrong):
+    assert mia.get("/inbox/changes/", {"since": wrong, "known": wrong}).status_code == 200
+
+
+def test_open_form_is_told_when_it_is_over(mia):
+    ask("a", users=["mia", "jon"])
+    jon = client_of(make_user("jon", first_name="Jon"))
+    assert mia.get(f"{task_url('a')}state/", headers=FRAGMENT).status_code == 204
+    answer(jon, "a")
+
+    assert "Jon approved this" in mia.get(f"{task_url('a')}state/", headers=FRAGMENT).text
+
+
+def test_badge_counts_what_waits(mia):
+    assert "hidden" in mia.get("/inbox/badge/").text
+    ask("a", users=["mia"])
+    ask("b", groups=["finance"])
+    ask("c")
+
+    badge = mia.get("/inbox/badge/").text
+
+    assert ">2<span" in badge
+    assert " hidden" not in badge
+
+
+# --- For other pages ---
+
+
+def test_deciders_of_names_people_and_groups(mia):
+    make_user("jon")
+    make_user("long", first_name="Long", last_name="Name")
+    ask("a", users=["mia"], groups=["finance"])
+    ask("b", users=["jon", "long", "ghost"], groups=["finance"])
+    ask("c")
+
+    assert deciders_of(["a", "b", "c"]) == {
+        "a": "Mia or finance",
+        "b": "jon, Long Name or 2 others",
+    }
+    assert deciders_of([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("people", "phrase"),
+    [
+        ([], ""),
+        (["Mia"], "Mia"),
+        (["Mia", "Jon"], "Mia or Jon"),
+        (["Mia", "Jon", "Eve"], "Mia, Jon or Eve"),
+        (["Mia", "Jon", "Eve", "Ann"], "Mia, Jon or 2 others"),
+    ],
+)
+def test_names_make_one_phrase(people, phrase):
+    assert join_names(people) == phrase
+
+
+def test_panel_tag_shows_the_panel_to_whom_it_is_for_and_nothing_to_others(rf, mia):
+    from django.contrib.auth.models import User
+    from django.template import engines
+
+    ask("a", title="Pay?", users=["mia"])
+    template = engines["django"].from_string(
+        "{% load signoff_inbox %}{% task_panel 'a' %}{% inbox_badge %}"
+    )
+
+    def rendered(user):
+        request = rf.get("/executions/run-1/?x=1")
+        request.user = user
+        return template.render({}, request)
+
+    page = rendered(User.objects.get(username="mia"))
+    assert "Pay?" in page
+    assert 'name="next" value="/executions/run-1/?x=1"' in page
+    assert "csrfmiddlewaretoken" in page
+    assert "Pay?" not in rendered(make_user("eve"))
