@@ -6,14 +6,15 @@ import time
 
 from django.db import connections
 
-from durable import signals
+from durable import pausing, signals
 from durable.background.sweeper import Sweeper
 from durable.notify import EVERYTHING, get_notifier
 from durable.notify.base import DUE, Topics
 from durable.store.database import DatabaseStore
 
 _PAUSE_AFTER_ERROR = 1.0
-_HOUSEKEEPING_SECONDS = 30.0
+_LOOK_WHILE_PAUSED = 0.1
+_HOUSEKEEPING_SECONDS = 60.0
 
 _logger = logging.getLogger(__name__)
 
@@ -44,8 +45,10 @@ class BackgroundRunner:
     def _run(self) -> None:
         unsubscribe = get_notifier(self._store.alias).subscribe(self._hear)
         try:
-            while not self._stopping.is_set():
-                self._wake.clear()
+            while True:
+                self._wake.clear()  # before the look at what it may have been set for
+                if self._stopping.is_set():
+                    return
                 self._wake.wait(self._sweep())
         finally:
             unsubscribe()
@@ -56,6 +59,8 @@ class BackgroundRunner:
             self._wake.set()
 
     def _sweep(self) -> float:
+        if pausing.is_paused():
+            return _LOOK_WHILE_PAUSED
         try:
             pause = self._sweeper.sweep()
             self._keep_house()

@@ -4,11 +4,13 @@ import logging
 import time
 from collections.abc import Sequence
 
-from django.db import DatabaseError
+from django.db import Error
 
 from durable import conf
+from durable.exceptions import DurableError
 from durable.machine.internal import InternalStep, LeaseExpiry
-from durable.models import Worker
+from durable.store.base import CommitUnknownError, ConnectionLostError, StoreConflictError
+from durable.store.committer import is_transient
 from durable.store.database import DatabaseStore
 from durable.store.due import find_due
 
@@ -17,50 +19,56 @@ _BATCH = 200
 _LONGEST_PAUSE = 1.0
 _SHORTEST_PAUSE = 0.005
 _LOCK_PATIENCE = 0.5
-_GROUPS_SECONDS = 5.0
 
 _logger = logging.getLogger(__name__)
 
 
 class Sweeper:
-    """Fires due steps.
+    """Fires due steps, beside any number of others in any number of processes.
 
-    Any number may run, in any number of processes: each step re-checks under its locks that it is
-    due, and what another transaction holds is left for the next look.
+    Each step re-checks that it is due under its locks, and what another transaction holds is left
+    for the next look.
     """
 
     def __init__(self, store: DatabaseStore) -> None:
         """``store`` is the process's own."""
         self._store = store
         self._leases_rest_until = 0.0
-        self._groups: list[str] = []
-        self._groups_read_at = -_GROUPS_SECONDS
 
     def sweep(self) -> float:
         """Fire what is due; return how long (seconds) until the next look is needed."""
-        due = find_due(self._store, limit=_BATCH, served=self._served_groups())
+        due = find_due(self._store, limit=_BATCH, groups=False)
         leases = [step for step in due.steps if isinstance(step, LeaseExpiry)]
         others = [step for step in due.steps if not isinstance(step, LeaseExpiry)]
-        fired = self._fire(others) + self._expire(leases)
+        # leases first: if the others had to wait, nobody could tell that these did too
+        fired = self._expire(leases) + (self._fire(others) or 0)
         if fired:
             return 0.0  # firing may have made more due
-        if due.steps:  # all held by others, or this host's clock is ahead of the database's
+        if due.steps:  # all held by others
             return _SHORTEST_PAUSE * 10
         if due.next_at is None:
             return _LONGEST_PAUSE
-        seconds = (due.next_at - self._store.clock_now()) / _MS
+        seconds = (due.next_at - due.now) / _MS
         return min(max(seconds, _SHORTEST_PAUSE), _LONGEST_PAUSE)
 
-    def _fire(self, steps: Sequence[InternalStep]) -> int:
+    def _fire(self, steps: Sequence[InternalStep], *, patience: float | None = None) -> int | None:
+        """Fire steps together, or one by one when one of them fails; None after a long wait."""
         if not steps:
             return 0
         try:
-            return self._store.fire(*steps) or 0
-        except DatabaseError:
+            return self._store.fire(*steps, patience=patience)
+        except (ConnectionLostError, CommitUnknownError):
+            raise
+        except (Error, DurableError) as error:
+            is_conflict = isinstance(error, StoreConflictError)
+            if is_transient(error) and not is_conflict:  # the database was busy: look again
+                return None
             if len(steps) == 1:
-                _logger.exception("cannot fire", extra={"action": "fire", "step": repr(steps[0])})
+                if not is_conflict:
+                    extra = {"action": "fire", "step": repr(steps[0])}
+                    _logger.exception("cannot fire", extra=extra)
                 return 0
-        return sum(self._fire([step]) for step in steps)
+        return sum(self._fire([step], patience=patience) or 0 for step in steps)
 
     def _expire(self, leases: Sequence[InternalStep]) -> int:
         """Expire leases, unless this process was itself kept from writing.
@@ -70,19 +78,8 @@ class Sweeper:
         """
         if not leases or time.monotonic() < self._leases_rest_until:
             return 0
-        fired = self._store.fire(*leases, patience=_LOCK_PATIENCE)
+        fired = self._fire(leases, patience=_LOCK_PATIENCE)
         if fired is None:
             self._leases_rest_until = time.monotonic() + 2 * conf.heartbeat_ms() / _MS
             return 0
         return fired
-
-    def _served_groups(self) -> list[str]:
-        """Return the groups whose native workers were seen of late: they need no messages."""
-        if time.monotonic() < self._groups_read_at + _GROUPS_SECONDS:
-            return self._groups
-        self._groups_read_at = time.monotonic()
-        since = self._store.clock_now() - conf.lease_ms()
-        seen = Worker.objects.using(self._store.alias).filter(seen_at__gte=since)
-        groups = seen.values_list("groups", flat=True)
-        self._groups = sorted({group for one in groups for group in one})
-        return self._groups

@@ -9,6 +9,7 @@ from durable.client.base import Annotations, Claim, Sender
 from durable.exceptions import PromiseNotFoundError, WaitInTransactionError
 from durable.notify import EVERYTHING, SETTLED, get_notifier
 from durable.notify.base import Topics
+from durable.protocol.claims import ANY, Wanted
 from durable.protocol.records import PromiseRecord
 from durable.protocol.requests import PromiseGet, Reply, Request
 from durable.store import get_store
@@ -17,6 +18,7 @@ from durable.store.database import DatabaseStore
 from durable.store.lineage import fetch_descendants
 
 _POLL_SECONDS = 1.0
+_READ_SECONDS = 1.0
 _MS = 1000
 
 
@@ -37,9 +39,11 @@ class LocalSender:
         """Run a program in a transaction of its own, without blocking."""
         return self._store.submit(*requests, annotations=annotations)
 
-    def claim(self, groups: Collection[str], *, pid: str, ttl: int, limit: int) -> list[Claim]:
-        """Acquire up to ``limit`` due tasks of the groups; ``ttl`` in ms."""
-        return claim(self._store, groups, pid=pid, ttl=ttl, limit=limit)
+    def claim(
+        self, groups: Collection[str], *, pid: str, ttl: int, limit: int, wanted: Wanted = ANY
+    ) -> list[Claim]:
+        """Acquire up to ``limit`` wanted tasks of the groups that are due; ``ttl`` in ms."""
+        return claim(self._store, groups, pid=pid, ttl=ttl, limit=limit, wanted=wanted)
 
     def heartbeat(self, pid: str, held: Mapping[str, int]) -> set[str]:
         """Extend the leases of the tasks held; return the ids that are lost."""
@@ -64,7 +68,10 @@ class LocalSender:
         try:
             while True:
                 settled.clear()
-                record = self._read(promise_id)
+                try:
+                    record = self._read(promise_id, end)
+                except TimeoutError:
+                    return None
                 if not record.is_pending:
                     return record
                 left = _POLL_SECONDS if end is None else min(_POLL_SECONDS, end - time.monotonic())
@@ -75,8 +82,10 @@ class LocalSender:
         finally:
             unsubscribe()
 
-    def _read(self, promise_id: str) -> PromiseRecord:
-        [reply] = self._store.run(PromiseGet(promise_id))
+    def _read(self, promise_id: str, end: float | None) -> PromiseRecord:
+        """Read; raise ``TimeoutError`` when a busy database lets the wait's end pass."""
+        left = None if end is None else max(end - time.monotonic(), _READ_SECONDS)
+        [reply] = self._store.submit(PromiseGet(promise_id)).result(left)
         if reply.promise is None:
             raise PromiseNotFoundError(promise_id)
         return reply.promise

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.sql.compiler import SQLCompiler
 
 if TYPE_CHECKING:
     _TextField = models.TextField[str, str]
@@ -21,6 +22,31 @@ class IdField(_TextField):
         if connection.vendor == "postgresql":
             parameters["collation"] = "C"
         return parameters
+
+
+class OriginTag(models.Func):
+    """The value of a promise's ``resonate:origin`` tag, as searches write it."""
+
+    arity = 1
+    template = "(%(expressions)s ->> 'resonate:origin')"
+    output_field = models.TextField()
+
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
+    ) -> Any:
+        """Return the expression with SQLite's function."""
+        template = "json_extract(%(expressions)s, '$.\"resonate:origin\"')"
+        return super().as_sql(compiler, connection, template=template, **context)
+
+
+class Differs(models.Func):
+    """Whether two texts are both there and not the same."""
+
+    arity = 2
+    template = "%(expressions)s"
+    arg_joiner = " <> "
+    output_field = models.BooleanField()
+    conditional = True
 
 
 class ProtocolRowError(TypeError):
@@ -43,11 +69,15 @@ class ProtocolQuerySet[M: models.Model](models.QuerySet[M]):
         """Refuse."""
         self._refuse()
 
-    def bulk_create(self, _objs: Iterable[M], *_args: Any, **_kwargs: Any) -> NoReturn:
+    def bulk_create(  # type: ignore[override]
+        self, _objs: Iterable[M], *_args: Any, **_kwargs: Any
+    ) -> NoReturn:
         """Refuse."""
         self._refuse()
 
-    def bulk_update(self, _objs: Iterable[M], *_args: Any, **_kwargs: Any) -> NoReturn:
+    def bulk_update(  # type: ignore[override]
+        self, _objs: Iterable[M], *_args: Any, **_kwargs: Any
+    ) -> NoReturn:
         """Refuse."""
         self._refuse()
 

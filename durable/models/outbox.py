@@ -7,11 +7,15 @@ from django.db.models import Q
 
 from durable.models.fields import IdField, ProtocolModel
 
+_PUSHED = Q(address__lt="poll://") | Q(address__gte="poll:/0")
+"""Addresses of every scheme but ``poll``: ``0`` is the character after the slash."""
+
 
 class OutboxMessage(ProtocolModel):
     """An execute (``version`` set) or unblock (``record`` set) message (protocol.md 4.9).
 
-    ``record`` is the whole promise record as it was when the message was enqueued.
+    ``record`` is the whole promise record as it was when the message was enqueued. ``attempts`` and
+    ``next_at`` (epoch ms) belong to delivery: nobody tries again before.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -19,6 +23,8 @@ class OutboxMessage(ProtocolModel):
     address = IdField()
     version = models.PositiveIntegerField(null=True)
     record = models.JSONField(null=True)
+    attempts = models.PositiveIntegerField(db_default=0)
+    next_at = models.BigIntegerField(db_default=0)
 
     class Meta:
         constraints: ClassVar = [
@@ -37,6 +43,10 @@ class OutboxMessage(ProtocolModel):
                 fields=["promise_id", "address"],
                 condition=Q(version__isnull=True),
             ),
+        ]
+        indexes: ClassVar = [
+            models.Index(name="durable_outbox_address", fields=["address"]),
+            models.Index(name="durable_outbox_push", fields=["next_at"], condition=_PUSHED),
         ]
 
     def __str__(self) -> str:

@@ -5,10 +5,15 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import Q
 
-from durable.models.fields import IdField, ProtocolModel
+from durable.models.fields import Differs, IdField, OriginTag, ProtocolModel
 from durable.protocol.states import PromiseState
 
 _PENDING = Q(state=PromiseState.PENDING.value)
+_UNRESOLVED = (
+    PromiseState.REJECTED,
+    PromiseState.REJECTED_CANCELED,
+    PromiseState.REJECTED_TIMEDOUT,
+)
 
 
 class Promise(ProtocolModel):
@@ -28,7 +33,7 @@ class Promise(ProtocolModel):
     value_headers = models.JSONField(null=True)
     tags = models.JSONField()
     origin = IdField(help_text="Root of the lineage: the origin tag, else the id itself.")
-    replayed_by = IdField(
+    replayed_by = IdField(  # type: ignore[misc]
         null=True, help_text="The task whose replay asks for this promise; null for roots."
     )
     function = models.TextField(null=True, help_text="Name of the function called, from param.")
@@ -88,6 +93,19 @@ class Promise(ProtocolModel):
                 name="durable_promise_roots",
                 fields=["-created_at", "id"],
                 condition=Q(is_root=True),
+            ),
+            # Searches by state: resolved promises are the many, and need none.
+            models.Index(name="durable_promise_pending", fields=["id"], condition=_PENDING),
+            models.Index(
+                name="durable_promise_unresolved",
+                fields=["state", "id"],
+                condition=Q(state__in=[state.value for state in _UNRESOLVED]),
+            ),
+            # Searches by origin tag, with the index on origin: what was created under another one.
+            models.Index(
+                OriginTag("tags"),
+                name="durable_promise_other_origin",
+                condition=Q(Differs(OriginTag("tags"), models.F("origin"))),
             ),
         ]
 

@@ -8,6 +8,7 @@ class Worker(models.Model):
 
     pid = models.TextField(primary_key=True, help_text="The pid of its leases, not the system's.")
     groups = models.JSONField(default=list)
+    functions = models.JSONField(default=list, help_text="Names of the functions it knows.")
     host = models.TextField()
     system_pid = models.PositiveIntegerField()
     concurrency = models.PositiveIntegerField()

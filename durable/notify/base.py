@@ -1,5 +1,6 @@
 """What a notifier is, and the topics it carries."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -15,6 +16,10 @@ LATENT = "latent"
 """A latent promise was created or settled: pages about people's work changed."""
 DUE = "due"
 """A deadline earlier than all others may have been written."""
+OUTBOX = "outbox"
+"""Messages entered the outbox."""
+STREAMS = "streams"
+"""A process began or ceased to hold event streams of workers."""
 _READY = "ready:"
 
 type Topics = frozenset[str]
@@ -26,6 +31,14 @@ def ready(queue: str) -> str:
     return _READY + queue
 
 
+def queue_of(topic: str) -> str | None:
+    """Return the group of a ``ready`` topic; None for others."""
+    return topic.removeprefix(_READY) if topic.startswith(_READY) else None
+
+
+_logger = logging.getLogger(__name__)
+
+
 class Notifier(Protocol):
     """Carries topics to every subscriber in every process of one database."""
 
@@ -35,8 +48,8 @@ class Notifier(Protocol):
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Call ``subscriber`` with each set of topics, on the notifier's own thread.
 
-        It must be quick and not raise. Returns a function that ends the subscription. The first
-        subscription starts listening.
+        It must be quick, and what it raises is only logged. Returns a function that ends the
+        subscription. The first subscription starts listening.
         """
 
     def close(self) -> None:
@@ -65,9 +78,12 @@ class Subscribers:
             self._subscribers = tuple(one for one in self._subscribers if one is not subscriber)
 
     def tell(self, topics: Topics) -> None:
-        """Hand topics to all."""
+        """Hand topics to all; none keeps them from the next, or fails who announces them."""
         for subscriber in self._subscribers:
-            subscriber(topics)
+            try:
+                subscriber(topics)
+            except Exception:
+                _logger.exception("subscriber failed", extra={"action": "notify"})
 
 
 @cache

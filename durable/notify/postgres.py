@@ -4,18 +4,22 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 
+import msgspec
 import psycopg
 from django.db import connections
+from msgspec import json
 
 from durable.notify.base import EVERYTHING, Subscriber, Subscribers, Topics
 
 CHANNEL = "durable"
 _MAX_PAYLOAD = 7000
 _LISTEN_SECONDS = 5.0
+_STOP_SECONDS = 0.1
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 10.0
 
 _logger = logging.getLogger(__name__)
+_topics = json.Decoder(frozenset[str])
 
 
 class PostgresNotifier:
@@ -29,16 +33,19 @@ class PostgresNotifier:
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._listening = threading.Event()
-        self._listener: psycopg.Connection[tuple[object, ...]] | None = None
+        self._pause = _FIRST_PAUSE
 
     def publish(self, topics: Iterable[str]) -> None:
         """Notify when the current transaction commits; the server drops it on a rollback."""
-        payload = " ".join(sorted(topics))
+        payload = json.encode(sorted(topics)).decode()
         if len(payload.encode()) > _MAX_PAYLOAD:
             payload = EVERYTHING
         connection = connections[self._alias]
         connection.ensure_connection()
-        connection.connection.execute("select pg_notify(%s, %s)", (CHANNEL, payload), prepare=True)
+        with connection.wrap_database_errors:
+            connection.connection.execute(
+                "select pg_notify(%s, %s)", (CHANNEL, payload), prepare=True
+            )
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Add a subscriber; returns once this process listens, or after a failed first try."""
@@ -59,18 +66,16 @@ class PostgresNotifier:
             self._thread.join(_LISTEN_SECONDS + 1)
 
     def _listen(self) -> None:
-        pause = _FIRST_PAUSE
         while not self._stopping.is_set():
             try:
                 self._listen_once()
-                pause = _FIRST_PAUSE
             except psycopg.Error:
                 _logger.warning(
                     "cannot listen for notifications", extra={"action": "listen"}, exc_info=True
                 )
                 self._listening.set()
-                self._stopping.wait(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                self._stopping.wait(self._pause)
+                self._pause = min(self._pause * 2, _LONGEST_PAUSE)
 
     def _listen_once(self) -> None:
         params = connections[self._alias].get_connection_params()
@@ -79,14 +84,16 @@ class PostgresNotifier:
         params["autocommit"] = True
         with psycopg.connect(**params) as connection:
             connection.execute(f"listen {CHANNEL}")
+            self._pause = _FIRST_PAUSE
             self._subscribers.tell(frozenset({EVERYTHING}))  # what came before was missed
             self._listening.set()
             while not self._stopping.is_set():
-                for notification in connection.notifies(timeout=1.0):
+                for notification in connection.notifies(timeout=_STOP_SECONDS):
                     self._subscribers.tell(_parse(notification.payload))
-                    if self._stopping.is_set():
-                        return
 
 
 def _parse(payload: str) -> Topics:
-    return frozenset(payload.split(" "))
+    try:
+        return _topics.decode(payload)
+    except msgspec.DecodeError:  # "*" too
+        return frozenset({EVERYTHING})

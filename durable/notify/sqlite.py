@@ -59,7 +59,7 @@ class SQLiteNotifier:
                     )
                     connection.close()
                     version = None
-                if version != seen and seen is not None:
+                if version != seen:  # at first too: what came before was missed
                     self._subscribers.tell(frozenset({EVERYTHING}))
                 seen = version
         finally:

@@ -1,5 +1,6 @@
 """A task as a native worker gets it."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from durable.protocol.records import PromiseRecord, TaskRecord
@@ -15,3 +16,18 @@ class Claim(NamedTuple):
     task: TaskRecord
     promise: PromiseRecord
     history: tuple[PromiseRecord, ...]
+
+
+class Wanted(NamedTuple):
+    """Which tasks to claim: calls of functions of these names, or else of all but these.
+
+    What calls no function is always wanted. With ``overdue_ms`` only tasks that could have been
+    taken for so long are.
+    """
+
+    names: Collection[str] = ()
+    is_listed: bool = False
+    overdue_ms: int = 0
+
+
+ANY = Wanted()

@@ -4,10 +4,21 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from django.db import OperationalError
+from msgspec.structs import replace
+
 from durable.exceptions import DurableError
 from durable.machine.footprint import Footprint, footprint_of
 from durable.protocol.annotations import Annotation
-from durable.protocol.requests import Reply, Request
+from durable.protocol.requests import (
+    PromiseGet,
+    Reply,
+    Request,
+    ScheduleGet,
+    TaskGet,
+    TaskHeartbeat,
+)
+from durable.protocol.validation import find_error
 
 MAX_LOCKED_IDS = 2000
 """Ids locked in one transaction: the database's lock table is finite."""
@@ -19,6 +30,10 @@ class StoreConflictError(DurableError):
     def __init__(self, table: str) -> None:
         """``table`` is where the guard did not hold."""
         super().__init__(f"a row of {table} changed between read and write")
+
+
+class ConnectionLostError(OperationalError):
+    """The connection broke before the commit: nothing was changed."""
 
 
 class CommitUnknownError(DurableError):
@@ -43,9 +58,12 @@ class Program:
     footprint: Footprint = field(init=False)
 
     def __post_init__(self) -> None:
+        self.annotations = {one: _storable(note) for one, note in self.annotations.items()}
         promises: dict[str, None] = {}
         schedules: dict[str, None] = {}
         for request in self.requests:
+            if find_error(request):  # refused before anything is read; its ids may be no ids
+                continue
             footprint = footprint_of(request)
             promises.update(dict.fromkeys(footprint.promises))
             schedules.update(dict.fromkeys(footprint.schedules))
@@ -55,3 +73,40 @@ class Program:
     def size(self) -> int:
         """How many ids it locks."""
         return len(self.footprint.promises) + len(self.footprint.schedules)
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether it writes nothing, so that it needs no locks and nobody's commit."""
+        return all(isinstance(one, PromiseGet | TaskGet | ScheduleGet) for one in self.requests)
+
+    def split(self, held: frozenset[str]) -> "tuple[Program, Program] | None":
+        """Part a heartbeat: tasks whose locks are held, with its future, and those for later.
+
+        None for other programs: they run as a whole or wait as a whole.
+        """
+        match self.requests:
+            case (TaskHeartbeat(pid, tasks),):
+                now = tuple(ref for ref in tasks if ref.id in held)
+                later = tuple(ref for ref in tasks if ref.id not in held)
+                return (
+                    Program((TaskHeartbeat(pid, now),), now=self.now, future=self.future),
+                    Program((TaskHeartbeat(pid, later),), now=self.now),
+                )
+            case _:
+                return None
+
+
+def _storable(note: Annotation) -> Annotation:
+    """Replace what no text column holds: an exception's message may say anything."""
+    return replace(
+        note,
+        last_error=_storable_text(note.last_error),
+        started_by=_storable_text(note.started_by),
+        stuck=_storable_text(note.stuck),
+    )
+
+
+def _storable_text(text: str | None) -> str | None:
+    if text is None:
+        return None
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()

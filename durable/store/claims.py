@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from durable.models.history import TaskEvent
-from durable.protocol.claims import Claim
+from durable.protocol.claims import ANY, Claim, Wanted
 from durable.protocol.records import PromiseRecord, TaskRecord
 from durable.protocol.requests import Reply, TaskAcquire
 from durable.store import rows, statements
@@ -20,17 +20,23 @@ _ORIGIN_AT = _FIRST_PROMISE_COLUMN + len(rows.PROMISE_COLUMNS)
 
 
 def claim(
-    store: DatabaseStore, groups: Collection[str], *, pid: str, ttl: int, limit: int
+    store: DatabaseStore,
+    groups: Collection[str],
+    *,
+    pid: str,
+    ttl: int,
+    limit: int,
+    wanted: Wanted = ANY,
 ) -> list[Claim]:
-    """Acquire up to ``limit`` tasks of the groups that are due; ``ttl`` is the lease in ms.
+    """Acquire up to ``limit`` wanted tasks of the groups that are due; ``ttl`` is the lease in ms.
 
     One statement on PostgreSQL, which skips what others hold; the machine itself on SQLite, where
     there is one writer anyway. Both are held to task.acquire by differential tests.
     """
     if store.connection.vendor == "postgresql":
-        taken = _claim_skipping(store, groups, pid=pid, ttl=ttl, limit=limit)
+        taken = _claim_skipping(store, groups, wanted, pid=pid, ttl=ttl, limit=limit)
     else:
-        taken = _claim_by_steps(store, groups, pid=pid, ttl=ttl, limit=limit)
+        taken = _claim_by_steps(store, groups, wanted, pid=pid, ttl=ttl, limit=limit)
     return _with_history(store, taken)
 
 
@@ -41,13 +47,30 @@ class _Taken(NamedTuple):
 
 
 def _claim_skipping(
-    store: DatabaseStore, groups: Collection[str], *, pid: str, ttl: int, limit: int
+    store: DatabaseStore,
+    groups: Collection[str],
+    wanted: Wanted,
+    *,
+    pid: str,
+    ttl: int,
+    limit: int,
 ) -> list[_Taken]:
     store.connection.ensure_connection()
     found = get_dialect(store.connection).fetch(
         store.connection,
         statements.CLAIM,
-        (store.now(), list(groups), limit, pid, ttl, ttl, TaskEvent.ACQUIRED.value),
+        (
+            *store.statement_clock(),
+            list(groups),
+            wanted.overdue_ms,
+            list(wanted.names),
+            wanted.is_listed,
+            limit,
+            pid,
+            ttl,
+            ttl,
+            TaskEvent.ACQUIRED.value,
+        ),
     )
     taken = []
     for row in found:
@@ -59,13 +82,19 @@ def _claim_skipping(
 
 
 def _claim_by_steps(
-    store: DatabaseStore, groups: Collection[str], *, pid: str, ttl: int, limit: int
+    store: DatabaseStore,
+    groups: Collection[str],
+    wanted: Wanted,
+    *,
+    pid: str,
+    ttl: int,
+    limit: int,
 ) -> list[_Taken]:
-    if not _candidates(store, groups, limit=1):  # look before taking the one write lock
+    if not _candidates(store, groups, wanted, limit=1):  # look before taking the one write lock
         return []
 
     with transaction.atomic(using=store.alias):
-        candidates = _candidates(store, groups, limit=limit)
+        candidates = _candidates(store, groups, wanted, limit=limit)
         requests = [TaskAcquire(row[0], row[1], pid, ttl) for row in candidates]
         replies: list[Reply] = store.run(*requests) if requests else []
         origins = _origins(store.connection, [reply.task.id for reply in replies if reply.task])
@@ -76,14 +105,16 @@ def _claim_by_steps(
     ]
 
 
-def _candidates(store: DatabaseStore, groups: Collection[str], *, limit: int) -> list[rows.Row]:
+def _candidates(
+    store: DatabaseStore, groups: Collection[str], wanted: Wanted, *, limit: int
+) -> list[rows.Row]:
     connection = store.connection
     connection.ensure_connection()
     now = store.clock_now()
     dialect = get_dialect(connection)
-    return dialect.fetch(
-        connection, statements.CANDIDATES, (dialect.array(groups), now, now, limit)
-    )
+    names = dialect.array(wanted.names)
+    params = (dialect.array(groups), now, wanted.overdue_ms, now, names, wanted.is_listed, limit)
+    return dialect.fetch(connection, statements.CANDIDATES, params)
 
 
 def _origins(connection: BaseDatabaseWrapper, ids: Collection[str]) -> dict[str, str]:
@@ -109,12 +140,14 @@ def heartbeat(store: DatabaseStore, pid: str, held: Mapping[str, int]) -> set[st
     connection = store.connection
     dialect = get_dialect(connection)
     ids = dialect.array(held)
-    now = store.clock_now()
+    clock = store.statement_clock()
+    versions = [str(version) for version in held.values()]
+    pairs = dialect.pairs(held, versions)
     with transaction.atomic(using=store.alias):
-        extended = dialect.fetch(connection, statements.HEARTBEAT, (now, pid, ids, pid, now))
+        extended = dialect.fetch(connection, statements.HEARTBEAT, (*clock, *pairs, pid, *clock))
         if len(extended) == len(held):
             return _lost(held, extended)
-        still = dialect.fetch(connection, statements.HELD, (ids, pid, now))
+        still = dialect.fetch(connection, statements.HELD, (ids, pid, *clock))
     return _lost(held, still)
 
 

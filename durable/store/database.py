@@ -1,9 +1,11 @@
 """The store on Django's connections. Every write to a promise, task or schedule goes through it."""
 
+import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 
 from django.db import InterfaceError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -14,11 +16,18 @@ from durable.machine.internal import InternalStep
 from durable.machine.state import Config
 from durable.protocol.annotations import Annotation
 from durable.protocol.requests import Reply, Request
-from durable.store.base import CommitUnknownError, Program, StoreConflictError
-from durable.store.committer import Committer, is_transient
+from durable.store.base import (
+    CommitUnknownError,
+    ConnectionLostError,
+    Program,
+    StoreConflictError,
+)
+from durable.store.committer import Committer
 from durable.store.transaction import Transaction, is_held
 
 _INLINE_TRIES = 20
+
+_logger = logging.getLogger(__name__)
 
 
 class DatabaseStore:
@@ -77,7 +86,7 @@ class DatabaseStore:
         (seconds) nothing is fired, and None returned, when the database let this one wait longer.
         """
         started = time.monotonic()
-        with transaction.atomic(using=self.alias):
+        with self._own_transaction():
             work = self._begin(now)
             free = work.admit_steps(steps)
             if patience is not None and time.monotonic() - started > patience:
@@ -109,12 +118,29 @@ class DatabaseStore:
         read = self._clock or system_clock.now_ms
         return max(read(), self._newest)
 
+    def statement_clock(self) -> tuple[int | None, int]:
+        """Return what a statement's ``{clock}`` stands for: the time, or the least it may be.
+
+        On PostgreSQL the statement then reads the server's own clock; SQLite has none.
+        """
+        if self._clock is None and self.connection.vendor == "postgresql":
+            return None, self._newest
+        return self.clock_now(), 0
+
     def advance(self, now: int) -> None:
         """Remember that ``now`` was used: this process's time never goes back behind it."""
         with self._lock:
             self._newest = max(self._newest, now)
 
+    def rewind(self) -> None:
+        """Forget what time it was: the clock given to this store was set back."""
+        with self._lock:
+            self._newest = 0
+
     def _run_inline(self, program: Program) -> list[Reply]:
+        if program.is_reading:
+            [replies] = self._read([program])
+            return replies
         for attempt in range(1, _INLINE_TRIES + 1):
             try:
                 with transaction.atomic(using=self.alias):
@@ -125,28 +151,76 @@ class DatabaseStore:
                 if attempt == _INLINE_TRIES:
                     raise
             else:
+                self.advance(work.now)
                 return replies
         raise AssertionError
 
     def _commit(self, batch: list[Program]) -> list[Program]:
-        """Run programs in one transaction; return those whose ids another one holds."""
-        is_written = False
-        try:
-            with transaction.atomic(using=self.alias):
-                work = self._begin(max(program.now for program in batch))
-                held = work.admit(_union(batch), wait=False)
-                free = [program for program in batch if is_held(program.footprint, held)]
-                aside = [program for program in batch if not is_held(program.footprint, held)]
-                replies = self._finish(work, free, spare_leases=False)
-                is_written = True
-        except (OperationalError, InterfaceError) as error:
-            if is_written and not is_transient(error):
-                raise CommitUnknownError from error
-            raise
+        """Run programs in one transaction; return those whose ids another one holds.
+
+        What only reads is answered first, from what is committed, and waits for nobody.
+        """
+        reading = [program for program in batch if program.is_reading]
+        if reading:
+            self._answer(reading, self._read_alone(reading))
+        writing = [program for program in batch if not program.is_reading]
+        if not writing:
+            return []
+        with self._own_transaction():
+            work = self._begin(max(program.now for program in writing))
+            held = work.admit(_union(writing), wait=False)
+            free, aside = _part(writing, held)
+            replies = self._finish(work, free, spare_leases=False)
         self.advance(work.now)
-        for program, answers in zip(free, replies, strict=True):
-            program.future.set_result(answers)
+        self._answer(free, replies)
         return aside
+
+    def _read(self, programs: list[Program]) -> list[list[Reply]]:
+        self.connection.ensure_connection()
+        work = self._begin(max(program.now for program in programs))
+        work.look(_union(programs))
+        self.advance(work.now)
+        return [work.run(program) for program in programs]
+
+    def _read_alone(self, programs: list[Program]) -> list[list[Reply]]:
+        try:
+            return self._read(programs)
+        except (OperationalError, InterfaceError) as error:
+            if self.connection.is_usable():
+                raise
+            raise ConnectionLostError(*error.args) from error
+
+    def _answer(self, programs: list[Program], replies: list[list[Reply]]) -> None:
+        for program, answers in zip(programs, replies, strict=True):
+            program.future.set_result(answers)
+
+    @contextmanager
+    def _own_transaction(self) -> Iterator[None]:
+        """Open a transaction; say when it is unknown how it ended, or known that it did nothing.
+
+        What receivers of signals do after the commit cannot undo it, so it fails nothing here.
+        """
+        raw: object = None
+        is_written = False
+        committed: list[bool] = []
+        try:
+            self.connection.ensure_connection()
+            raw = self.connection.connection
+            with transaction.atomic(using=self.alias):
+                transaction.on_commit(lambda: committed.append(True), using=self.alias)
+                yield
+                is_written = True
+        except Exception as error:
+            if committed:
+                _logger.exception("failed after the commit", extra={"action": "on_commit"})
+                return
+            if not isinstance(error, (OperationalError, InterfaceError)):
+                raise
+            if raw is not None and self.connection.connection is raw:
+                raise  # the server refused, and is still there
+            if is_written:
+                raise CommitUnknownError from error
+            raise ConnectionLostError(*error.args) from error
 
     def _finish(
         self, work: Transaction, programs: list[Program], *, spare_leases: bool
@@ -160,7 +234,21 @@ class DatabaseStore:
         ]
 
 
+def _part(programs: list[Program], held: frozenset[str]) -> tuple[list[Program], list[Program]]:
+    """Part the programs that can run from those to set aside; a heartbeat may be in both."""
+    free, aside = [], []
+    for program in programs:
+        if is_held(program.footprint, held):
+            free.append(program)
+        elif parts := program.split(held):
+            free.append(parts[0])
+            aside.append(parts[1])
+        else:
+            aside.append(program)
+    return free, aside
+
+
 def _union(batch: Collection[Program]) -> Footprint:
-    promises = {one for program in batch for one in program.footprint.promises}
-    schedules = {one for program in batch for one in program.footprint.schedules}
+    promises = dict.fromkeys(one for program in batch for one in program.footprint.promises)
+    schedules = dict.fromkeys(one for program in batch for one in program.footprint.schedules)
     return Footprint(tuple(promises), tuple(schedules))

@@ -1,7 +1,7 @@
 """What PostgreSQL and SQLite do differently: locks, clock, arrays, bulk statements."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -49,18 +49,29 @@ class PostgresDialect:
     ) -> tuple[Lock, list[Row]]:
         """Lock and read: two statements, so that the read's snapshot is taken under the locks."""
         raw = connection.connection
-        with raw.pipeline():
+        with self.pipeline(connection):
             locked = raw.execute(self._WAIT if wait else self._TRY, (sorted(ids),), prepare=True)
             loaded = raw.execute(self.text(sql), (list(ids),), prepare=True)
         row = locked.fetchone()
         return Lock(frozenset(row[0] or ()), row[1]), loaded.fetchall()
+
+    def look(
+        self, connection: BaseDatabaseWrapper, ids: Sequence[str], *, sql: str
+    ) -> tuple[int, list[Row]]:
+        """Read without locks what is committed, after the clock."""
+        raw = connection.connection
+        with self.pipeline(connection):
+            clock = raw.execute(f"select {self._NOW}", prepare=True)
+            loaded = raw.execute(self.text(sql), (list(ids),), prepare=True)
+        return clock.fetchone()[0], loaded.fetchall()
 
     def fetch(self, connection: BaseDatabaseWrapper, sql: str, params: Params) -> list[Row]:
         """Run one prepared statement."""
         return self._execute(connection, self.text(sql), params)
 
     def _execute(self, connection: BaseDatabaseWrapper, sql: str, params: Params) -> list[Row]:
-        rows: list[Row] = connection.connection.execute(sql, params, prepare=True).fetchall()
+        with connection.wrap_database_errors:
+            rows: list[Row] = connection.connection.execute(sql, params, prepare=True).fetchall()
         return rows
 
     def write(
@@ -68,7 +79,7 @@ class PostgresDialect:
     ) -> list[int]:
         """Run one statement a change, columns as arrays, all in one round trip."""
         raw = connection.connection
-        with raw.pipeline():
+        with self.pipeline(connection):
             cursors = [
                 raw.execute(
                     _postgres_text(change), [list(c) for c in zip(*rows, strict=True)], prepare=True
@@ -77,10 +88,14 @@ class PostgresDialect:
             ]
         return [cursor.rowcount for cursor in cursors]
 
-    def pipeline(self, connection: BaseDatabaseWrapper) -> AbstractContextManager[object]:
-        """Send the statements of the block without waiting for each answer."""
-        pipeline: AbstractContextManager[object] = connection.connection.pipeline()
-        return pipeline
+    @contextmanager
+    def pipeline(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
+        """Send the statements of the block without waiting for each answer.
+
+        The driver's errors become Django's, as everywhere.
+        """
+        with connection.wrap_database_errors, connection.connection.pipeline():
+            yield
 
     def text(self, sql: str) -> str:
         """Fill in arrays and locks."""
@@ -90,12 +105,17 @@ class PostgresDialect:
             json_list="json_agg",
             pairs="unnest(%s::text[], %s::text[]) k(a, b)",
             skip_locked="for no key update of t skip locked",
-            clock=f"greatest(%s, {self._NOW})",
+            is_true="",
+            clock=f"coalesce(%s::bigint, greatest(%s::bigint, {self._NOW}))",
         )
 
     def array(self, items: Iterable[str]) -> Any:
         """A list travels as an array."""
         return list(items)
+
+    def pairs(self, left: Iterable[str], right: Iterable[str]) -> Sequence[Any]:
+        """Pairs travel as two arrays."""
+        return list(left), list(right)
 
 
 class SQLiteDialect:
@@ -112,9 +132,17 @@ class SQLiteDialect:
         lock = self.lock(connection, ids, wait=wait)
         return lock, self.fetch(connection, sql, (self.array(ids),))
 
+    def look(
+        self, connection: BaseDatabaseWrapper, ids: Sequence[str], *, sql: str
+    ) -> tuple[int, list[Row]]:
+        """Read without a lock what is committed, after the clock."""
+        now = clock.now_ms()
+        return now, self.fetch(connection, sql, (self.array(ids),))
+
     def fetch(self, connection: BaseDatabaseWrapper, sql: str, params: Params) -> list[Row]:
         """Run one statement."""
-        rows: list[Row] = connection.connection.execute(self.text(sql), params).fetchall()
+        with connection.wrap_database_errors:
+            rows: list[Row] = connection.connection.execute(self.text(sql), params).fetchall()
         return rows
 
     def write(
@@ -122,7 +150,10 @@ class SQLiteDialect:
     ) -> list[int]:
         """Run each statement once a row, inside the driver."""
         raw = connection.connection
-        return [raw.executemany(_sqlite_text(change), rows).rowcount for change, rows in changes]
+        with connection.wrap_database_errors:
+            return [
+                raw.executemany(_sqlite_text(change), rows).rowcount for change, rows in changes
+            ]
 
     def pipeline(self, connection: BaseDatabaseWrapper) -> AbstractContextManager[object]:  # noqa: ARG002
         """There is nobody to wait for."""
@@ -137,12 +168,17 @@ class SQLiteDialect:
             pairs="(select json_extract(value, '$[0]') as a, json_extract(value, '$[1]') as b"
             " from json_each(%s)) k",
             skip_locked="",
-            clock="%s",
+            is_true=" = 1",  # as Django writes it into the partial indexes
+            clock="coalesce(%s, %s)",
         ).replace("%s", "?")
 
     def array(self, items: Iterable[str]) -> Any:
         """A list travels as JSON."""
         return json.encode(list(items)).decode()
+
+    def pairs(self, left: Iterable[str], right: Iterable[str]) -> Sequence[Any]:
+        """Pairs travel as one list of lists."""
+        return (json.encode(list(zip(left, right, strict=True))).decode(),)
 
 
 type Dialect = PostgresDialect | SQLiteDialect

@@ -11,7 +11,7 @@ from django.dispatch import Signal
 from durable import signals
 from durable.machine.state import Config, Execute, Promise, Task, is_external
 from durable.notify import LATENT, SETTLED, get_notifier, ready
-from durable.notify.base import DUE
+from durable.notify.base import DUE, OUTBOX
 from durable.protocol import tags
 from durable.protocol.addresses import group_of
 from durable.protocol.annotations import Annotation
@@ -81,7 +81,8 @@ def _difference(overlay: Overlay) -> Difference:
     tasks = [
         task
         for task_id, task in overlay.tasks.items()
-        if task is not None and task is not overlay.loaded_tasks[task_id]
+        if task is not None
+        and (task is not overlay.loaded_tasks[task_id] or task_id in overlay.progressed)
     ]
     return Difference(created, settled, tasks)
 
@@ -242,6 +243,7 @@ def _send(
 ) -> None:
     if not promises or not signal.has_listeners(sender):
         return
+    extra = {"action": "signal", "sender": sender.__name__}
     try:
         with transaction.atomic(using=connection.alias):
             signal.send(
@@ -249,31 +251,39 @@ def _send(
                 promises=[promise.record(now) for promise in promises],
                 using=connection.alias,
             )
+            if transaction.get_rollback(using=connection.alias):  # it kept its error to itself
+                _logger.error("receiver failed", extra=extra)
     except Exception:  # a receiver never fails the protocol; a sweep repairs what it missed
-        _logger.exception("receiver failed", extra={"action": "signal", "sender": sender.__name__})
+        _logger.exception("receiver failed", extra=extra)
 
 
 def _topics(overlay: Overlay, difference: Difference, config: Config, now: int) -> Iterator[str]:
-    for task in difference.tasks:
-        before = overlay.loaded_tasks[task.id]
-        if task.state is not TaskState.PENDING or (
-            before is not None and before.state is TaskState.PENDING
-        ):
-            continue
-        promise = overlay.promises[task.id]
-        queue = group_of(promise.tags[tags.TARGET]) if promise else None
-        if queue is not None:
-            not_before = overlay.steering[task.id].not_before
-            yield ready(queue) if not_before <= now else DUE
+    yield from _task_topics(overlay, difference, now)
+    if overlay.messages:
+        yield OUTBOX
     if any(is_latent(one, config) for one in difference.created):
         yield LATENT
-    for promise in difference.settled:
-        if is_latent(promise, config):
-            yield from (LATENT, SETTLED)
-        elif _is_root(promise):
-            yield SETTLED
     if any(
         one.is_pending and one.timeout_at < now + _SOON_MS and is_external(one.tags, config.profile)
         for one in difference.created
     ):
         yield DUE
+    for promise in difference.settled:
+        if is_latent(promise, config):
+            yield from (LATENT, SETTLED)
+        elif _is_root(promise):
+            yield SETTLED
+        if rows.is_undrained(promise):
+            yield DUE
+
+
+def _task_topics(overlay: Overlay, difference: Difference, now: int) -> Iterator[str]:
+    for task in difference.tasks:
+        before = overlay.loaded_tasks[task.id]
+        was_pending = before is not None and before.state is TaskState.PENDING
+        promise = overlay.promises[task.id]
+        if task.state is not TaskState.PENDING or was_pending or promise is None:
+            continue
+        queue = group_of(promise.tags[tags.TARGET])
+        if queue is not None:
+            yield ready(queue) if overlay.steering[task.id].not_before <= now else DUE

@@ -22,6 +22,8 @@ from durable.store.rows import Lineage, Loaded, Steering
 
 _MAX_BACKOFF_MS = 60_000
 _FREE_RELEASES = 2
+STUCK_RELEASES = 5
+"""Releases in a row without progress after which a task is shown as stuck, whatever the reason."""
 _PLAIN = Annotation()
 
 
@@ -51,6 +53,7 @@ class Overlay:
         self.annotations: dict[str, Annotation] = {}
         self.messages: dict[OutboxKey, Message] = {}
         self.events: list[Event] = []
+        self.progressed: set[str] = set()
 
     def promise(self, promise_id: str) -> Promise | None:
         """Read a promise."""
@@ -102,6 +105,15 @@ class Overlay:
                     self.schedules[schedule_id] = None
                 case SendMessage(message):
                     self.messages[message.key] = message
+        if effects and isinstance(cause, TaskFence):
+            self._note_progress(cause.id)
+
+    def _note_progress(self, task_id: str) -> None:
+        """A step of the task was recorded: what it was released for before is history."""
+        steering = self.steering[task_id]
+        if steering.releases:
+            self.steering[task_id] = Steering(steering.not_before)
+            self.progressed.add(task_id)
 
     def _set_promise(
         self, promise: Promise, cause: Request | InternalStep, annotations: Mapping[str, Annotation]
@@ -153,6 +165,8 @@ def event_of(
             kind = TaskEvent.LEASE_EXPIRED if expired else TaskEvent.RELEASED
         case TaskState.HALTED, TaskState.PENDING:
             kind = TaskEvent.CONTINUED
+        case TaskState.HALTED, TaskState.HALTED:  # woken while halted
+            return None
         case _, TaskState.HALTED:
             kind = TaskEvent.HALTED
         case _:
@@ -168,7 +182,10 @@ def steer(
     match was, task.state:
         case TaskState.ACQUIRED, TaskState.PENDING:
             releases = steering.releases + 1
-            return Steering(now + backoff_ms(releases, is_stuck=stuck is not None), releases, stuck)
+            not_before = now + backoff_ms(releases, is_stuck=stuck is not None)
+            if stuck is None and releases >= STUCK_RELEASES:
+                stuck = f"given back {releases} times in a row without progress"
+            return Steering(not_before, releases, stuck)
         case ((TaskState.SUSPENDED | TaskState.HALTED), TaskState.PENDING):
             return Steering(now)
         case _, (TaskState.SUSPENDED | TaskState.FULFILLED):
@@ -181,4 +198,4 @@ def backoff_ms(releases: int, *, is_stuck: bool) -> int:
     free = 0 if is_stuck else _FREE_RELEASES
     if releases <= free:
         return 0
-    return min(1000 * 2 ** min(releases - free - 1, 10), _MAX_BACKOFF_MS)
+    return min(1000 << min(releases - free - 1, 10), _MAX_BACKOFF_MS)

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from msgspec import json
 from msgspec.structs import replace
 
 from durable.protocol import tags
@@ -36,11 +35,7 @@ def fetch_history(
     if not origins:
         return found
     dialect = get_dialect(connection)
-    params = (
-        (list(origins.values()), list(origins))
-        if connection.vendor == "postgresql"
-        else (json.encode([[origin, task] for task, origin in origins.items()]).decode(),)
-    )
+    params = dialect.pairs(origins.values(), origins)
     for row in dialect.fetch(connection, statements.LOAD_HISTORY, params):
         found[row[0]].append(rows.to_promise(row[1:]).record(now))
     return found

@@ -266,9 +266,10 @@ def function_of(param: Value) -> str | None:
     if not param.data:
         return None
     try:
-        return _invocation.decode(base64.b64decode(param.data, validate=True)).func
-    except (binascii.Error, ValueError):
+        name = _invocation.decode(base64.b64decode(param.data, validate=True)).func
+    except (binascii.Error, ValueError, RecursionError):
         return None
+    return None if "\0" in name else name  # PostgreSQL has no NUL in text
 
 
 def records(rows: Iterable[Row], now: int) -> list[PromiseRecord]:

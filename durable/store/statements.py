@@ -202,15 +202,17 @@ LOAD_HISTORY = (
 )
 CANDIDATES = (
     "select t.id, t.version from durable_task t join durable_promise p on p.id = t.id"
-    " where t.state = 'pending' and t.queue {in_list} and t.not_before <= %s"
-    " and p.state = 'pending' and p.timeout_at > %s order by t.not_before limit %s"
+    " where t.state = 'pending' and t.queue {in_list} and t.not_before <= %s - %s"
+    " and p.state = 'pending' and p.timeout_at > %s"
+    " and (p.function is null or (p.function {in_list}) = %s) order by t.not_before limit %s"
 )
 ORIGINS = "select id, origin from durable_promise where id {in_list}"
 CLAIM = (
     "with clock as (select {clock} as now), due as materialized ("
     "select t.id from durable_task t join durable_promise p on p.id = t.id, clock"
-    " where t.state = 'pending' and t.queue {in_list} and t.not_before <= clock.now"
+    " where t.state = 'pending' and t.queue {in_list} and t.not_before <= clock.now - %s"
     " and p.state = 'pending' and p.timeout_at > clock.now"
+    " and (p.function is null or (p.function {in_list}) = %s)"
     " order by t.not_before limit %s for no key update of t skip locked),"
     " claimed as (update durable_task t set state = 'acquired', version = t.version + 1,"
     " resumes = '[]', pid = %s, ttl = %s, expires_at = clock.now + %s, retry_at = null"
@@ -221,9 +223,10 @@ CLAIM = (
     " from claimed t join durable_promise p on p.id = t.id, clock order by t.not_before"
 )
 HEARTBEAT = (
-    "update durable_task set expires_at = {clock} + ttl where state = 'acquired'"
-    " and pid = %s and id in (select t.id from durable_task t join durable_promise p on p.id = t.id"
-    " where t.id {in_list} and t.state = 'acquired' and t.pid = %s"
+    "update durable_task set expires_at = {clock} + ttl where id in ("
+    "select t.id from durable_task t join durable_promise p on p.id = t.id"
+    " join {pairs} on k.a = t.id and k.b = cast(t.version as text)"
+    " where t.state = 'acquired' and t.pid = %s"
     " and p.state = 'pending' and p.timeout_at > {clock} {skip_locked}) returning id, version"
 )
 HELD = (
@@ -231,24 +234,28 @@ HELD = (
     " where t.id {in_list} and t.state = 'acquired' and t.pid = %s"
     " and p.state = 'pending' and p.timeout_at > {clock}"
 )
-DUE = (
+_DUE = (
     "select * from (select 'timeout' as kind, id as a, '' as b, timeout_at as at"
-    " from durable_promise where state = 'pending' and is_external"
+    " from durable_promise where state = 'pending' and is_external{is_true}"
     " order by timeout_at limit %s) timeouts"
     " union all select * from (select 'lease', id, '', expires_at from durable_task"
     " where state = 'acquired' order by expires_at limit %s) leases"
     " union all select * from (select 'retry', id, '', retry_at from durable_task"
-    " where state = 'pending' and not_before <= %s and (queue is null or not queue {in_list})"
+    " where state = 'pending' and not_before <= {clock}{which}"
     " order by retry_at limit %s) retries"
     " union all select * from (select 'schedule', id, '', next_run_at from durable_schedule"
     " order by next_run_at limit %s) schedules"
     " union all select * from (select 'callback', c.awaited_id, c.awaiter_id, 0"
-    " from durable_promise p join durable_callback c on c.awaited_id = p.id"
-    " where p.is_undrained limit %s) callbacks"
+    " from durable_promise p cross join durable_callback c"  # SQLite: in this order
+    " where c.awaited_id = p.id and p.is_undrained{is_true} limit %s) callbacks"
     " union all select * from (select 'listener', l.promise_id, l.address, 0"
-    " from durable_promise p join durable_listener l on l.promise_id = p.id"
-    " where p.is_undrained limit %s) listeners"
+    " from durable_promise p cross join durable_listener l"
+    " where l.promise_id = p.id and p.is_undrained{is_true} limit %s) listeners"
+    " union all select 'now', '', '', {clock}"
 )
+DUE = _DUE.replace("{which}", "")
+DUE_WITHOUT_GROUPS = _DUE.replace("{which}", " and queue is null")
+ACQUIRED = "select id from durable_task where id {in_list} and state = 'acquired'"
 LOAD_LINEAGE = (
     f"select {_promise} from durable_promise p where p.origin ="
     " (select origin from durable_promise where id = %s) order by p.id"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from durable.machine import dispatch, internal
+from durable.machine.effects import SetPromise
 from durable.machine.env import Env
 from durable.machine.footprint import Footprint, footprint_of
 from durable.machine.internal import CallbackDrain, InternalStep, ListenerDrain, ScheduleFire
@@ -12,7 +13,7 @@ from durable.machine.state import Config, Promise
 from durable.protocol.annotations import Annotation
 from durable.protocol.requests import Reply, Request
 from durable.protocol.states import TaskState
-from durable.store import rows, statements
+from durable.store import rows, statements, tallies
 from durable.store.base import MAX_LOCKED_IDS, Program
 from durable.store.dialects import get_dialect
 from durable.store.flush import flush
@@ -60,6 +61,16 @@ class Transaction:
         self._load_schedules([one for one in footprint.schedules if schedule_lock(one) in lock.ids])
         return lock.ids
 
+    def look(self, footprint: Footprint) -> None:
+        """Load a footprint without locks, as committed, for programs that only read."""
+        now, loaded = self._dialect.look(self.connection, footprint.promises, sql=statements.LOAD)
+        self._raise_now(now if self._clock is None else self._clock())
+        for promise_id in footprint.promises:
+            self.overlay.add_absent(promise_id)
+        for row in loaded:
+            self._add(row)
+        self._load_schedules(footprint.schedules)
+
     def _add(self, row: rows.Row) -> None:
         loaded = rows.to_loaded(row)
         self.overlay.add(loaded)
@@ -99,13 +110,16 @@ class Transaction:
         env = Env(self.overlay, now=self.now, config=self.config)
         dispatch.fire(env, step)
         self.overlay.apply(env.effects, step, now=self.now, annotations=_NO_NOTES)
+        if isinstance(step, ScheduleFire):
+            born = sum(isinstance(effect, SetPromise) for effect in env.effects)
+            tallies.fired[tallies.SCHEDULE_PROMISES] += born
         return bool(env.effects)
 
     def admit_steps(self, steps: Collection[InternalStep]) -> list[InternalStep]:
         """Lock and load what due steps touch, without waiting; return those that can be fired."""
         footprints = {step: footprint_of(step) for step in steps}
-        promises = {one for footprint in footprints.values() for one in footprint.promises}
-        schedules = {one for footprint in footprints.values() for one in footprint.schedules}
+        promises = dict.fromkeys(one for some in footprints.values() for one in some.promises)
+        schedules = dict.fromkeys(one for some in footprints.values() for one in some.schedules)
         held = self.admit(Footprint(tuple(promises), tuple(schedules)), wait=False)
         free = [step for step, footprint in footprints.items() if is_held(footprint, held)]
         return [
@@ -115,7 +129,9 @@ class Transaction:
         ]
 
     def _admit_occurrences(self, step: ScheduleFire) -> bool:
-        """Lock and load the promises that a schedule is about to create."""
+        """Lock and load the promises that a schedule is about to create, if there is room."""
+        if len(self.overlay.promises) + internal.MAX_OCCURRENCES > MAX_LOCKED_IDS:
+            return False
         schedule = self.overlay.schedule(step.id)
         if schedule is None:
             return False
@@ -135,16 +151,28 @@ class Transaction:
         rows would stay locked, and their leases could not be extended.
         """
         while steps := list(self._drains(spare_leases=spare_leases)):
-            awaiters = {step.awaiter for step in steps if isinstance(step, CallbackDrain)}
-            unknown = tuple(one for one in awaiters if one not in self.overlay.promises)
-            room = MAX_LOCKED_IDS - len(self.overlay.promises)
-            if unknown and room > 0:
-                self.admit(Footprint(unknown[:room]), wait=False)
+            self._admit_awaiters(steps, spare_leases=spare_leases)
             fired = [
                 self.fire(step) for step in steps if self._can_fire(step, spare_leases=spare_leases)
             ]
             if not any(fired):
                 return
+
+    def _admit_awaiters(self, steps: Iterable[InternalStep], *, spare_leases: bool) -> None:
+        awaiters = {step.awaiter for step in steps if isinstance(step, CallbackDrain)}
+        unknown = [one for one in awaiters if one not in self.overlay.promises]
+        if unknown and spare_leases:  # not even their locks: they have a worker that goes on
+            spared = self._acquired(unknown)
+            unknown = [one for one in unknown if one not in spared]
+        room = MAX_LOCKED_IDS - len(self.overlay.promises)
+        if unknown and room > 0:
+            self.admit(Footprint(tuple(unknown[:room])), wait=False)
+
+    def _acquired(self, ids: Sequence[str]) -> set[str]:
+        found = self._dialect.fetch(
+            self.connection, statements.ACQUIRED, (self._dialect.array(ids),)
+        )
+        return {row[0] for row in found}
 
     def _drains(self, *, spare_leases: bool) -> Iterable[InternalStep]:
         for promise in self._settled():

@@ -4,7 +4,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from django.db import DatabaseError, connections
@@ -29,11 +29,14 @@ class Heartbeat:
         groups: Sequence[str],
         *,
         concurrency: int,
+        functions: Collection[str],
         held: Callable[[], dict[str, int]],
         running: Callable[[], list[dict[str, Any]]],
         lose: Callable[[Iterable[str]], None],
     ) -> None:
-        """``held`` gives the leases (id to version), ``running`` what runs now, ``lose`` takes ids.
+        """``functions`` are the names of what it knows.
+
+        ``held`` gives the leases (id to version), ``running`` what runs now, ``lose`` takes ids.
 
         All three are called on the heartbeat's thread.
         """
@@ -46,6 +49,7 @@ class Heartbeat:
         self._row = WorkerRow(
             pid=pid,
             groups=list(groups),
+            functions=sorted(functions),
             host=socket.gethostname(),
             system_pid=os.getpid(),
             concurrency=concurrency,

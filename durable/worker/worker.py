@@ -17,9 +17,11 @@ from durable.client.base import Claim, Sender
 from durable.client.local import get_sender
 from durable.notify import EVERYTHING, get_notifier, ready
 from durable.notify.base import Topics
+from durable.protocol.claims import Wanted
 from durable.protocol.requests import TaskRelease
 from durable.worker.heartbeat import Heartbeat
 from durable.worker.passes import Pass, log_outcome
+from durable.worker.strays import Strays, names_of
 from durable.worker.threads import FunctionThreads
 from durable.workflow.execution import Execution
 from durable.workflow.registry import registry
@@ -49,6 +51,7 @@ class Worker:
         self._grace = grace
         self._sender = sender or get_sender()
         self._topics = frozenset({EVERYTHING, *map(ready, self.groups)})
+        self._strays = Strays()
         self._passes: dict[str, Pass] = {}
         self._threads = FunctionThreads(concurrency + _SPARE_THREADS)
         self._claimer = ThreadPoolExecutor(1, thread_name_prefix="durable-claim")
@@ -63,7 +66,8 @@ class Worker:
             self.pid,
             self.groups,
             concurrency=concurrency,
-            held=self._held,
+            functions=names_of(registry),
+            held=self.held,
             running=self._running,
             lose=self._lose,
         )
@@ -93,7 +97,7 @@ class Worker:
     def _run_loop(self) -> None:
         asyncio.run(self._main())
         self._threads.close()
-        self._claimer.submit(connections[conf.database_alias()].close)
+        self._claimer.submit(connections.close_all)
         self._claimer.shutdown()
 
     async def _main(self) -> None:
@@ -127,10 +131,19 @@ class Worker:
 
     def _claim_in_thread(self, limit: int) -> list[Claim]:
         try:
-            return self._sender.claim(self.groups, pid=self.pid, ttl=conf.lease_ms(), limit=limit)
+            names = names_of(registry)
+            claims = self._claim_wanted(self.groups, Wanted(names, is_listed=True), limit)
+            if not claims and (strays := self._strays.look(self.groups, names)):
+                claims = self._claim_wanted(strays.groups, strays.wanted, 1)
         except DatabaseError:
             connections[conf.database_alias()].close()
             raise
+        return claims
+
+    def _claim_wanted(self, groups: Sequence[str], wanted: Wanted, limit: int) -> list[Claim]:
+        return self._sender.claim(
+            groups, pid=self.pid, ttl=conf.lease_ms(), limit=limit, wanted=wanted
+        )
 
     async def _rest(self) -> None:
         """Sleep until work is announced, a slot frees, or it is time to look again."""
@@ -198,7 +211,8 @@ class Worker:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake.set)
 
-    def _held(self) -> dict[str, int]:
+    def held(self) -> dict[str, int]:
+        """Return the tasks this worker holds, with the versions it was granted."""
         return {one.claim.task.id: one.claim.task.version for one in list(self._passes.values())}
 
     def _running(self) -> list[dict[str, Any]]:

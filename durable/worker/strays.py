@@ -1,0 +1,57 @@
+"""Tasks for functions that this process does not know: left to the others of their group.
+
+A worker claims what it can run. Others of the group, also those behind event streams, take the
+rest. Only what nobody in the group seems to know is claimed, one at a time, to be shown as stuck.
+"""
+
+import time
+from collections.abc import Collection
+from typing import NamedTuple
+
+from durable import clock, conf
+from durable.models import Stream, Worker
+from durable.protocol.claims import Wanted
+from durable.workflow.registry import Registry
+
+PATIENCE_MS = 3_000
+"""How long a task may wait for somebody who knows its function."""
+_LOOK_SECONDS = 1.0
+_GONE_MS = 30_000
+
+
+def names_of(registry: Registry) -> frozenset[str]:
+    """Return the names of the functions that are registered."""
+    return frozenset(function.name for function in registry)
+
+
+class Found(NamedTuple):
+    """Groups where nobody else may know, and what to claim there."""
+
+    groups: list[str]
+    wanted: Wanted
+
+
+class Strays:
+    """Looks now and then."""
+
+    def __init__(self) -> None:
+        """Look first after a while: others may just be starting, too."""
+        self._looks_at = time.monotonic() + _LOOK_SECONDS
+
+    def look(self, groups: Collection[str], names: Collection[str]) -> Found | None:
+        """Return where a worker of these groups, knowing these names, can claim strays."""
+        if time.monotonic() < self._looks_at:
+            return None
+        self._looks_at = time.monotonic() + _LOOK_SECONDS
+        alias, now = conf.database_alias(), clock.now_ms()
+        streams = Stream.objects.using(alias).filter(gateway__seen_at__gte=now - _GONE_MS)
+        streamed = set(streams.filter(queue__in=groups).values_list("queue", flat=True))
+        alone = [group for group in groups if group not in streamed]
+        if not alone:
+            return None
+        others = Worker.objects.using(alias).filter(seen_at__gte=now - conf.lease_ms())
+        known = set(names)
+        for served, functions in others.values_list("groups", "functions"):
+            if not set(alone).isdisjoint(served):
+                known.update(functions)
+        return Found(alone, Wanted(known, is_listed=False, overdue_ms=PATIENCE_MS))
