@@ -9,7 +9,7 @@ PYTEST := $(PYTHON) -m pytest -n 2
 
 # A site as in production, whose checks must find nothing.
 PRODUCTION := env -u DEBUG DJANGO_DEBUG=false ALLOWED_HOSTS=signoff.example \
-	SECRET_KEY=$$(head -c 48 /dev/urandom | base64 -w 0) DATABASE_URL=sqlite:///var/check.sqlite3 \
+	DURABLE_GATEWAY=off SECRET_KEY=$$(head -c 48 /dev/urandom | base64 -w 0) DATABASE_URL=sqlite:///var/check.sqlite3 \
 	SECURE_HSTS_SECONDS=31536000 SECURE_HSTS_INCLUDE_SUBDOMAINS=true SECURE_HSTS_PRELOAD=true
 
 .PHONY: help
@@ -71,8 +71,12 @@ check: setup ## Run every check that is not a test
 	$(PYTHON) scripts/vendor.py --check
 
 .PHONY: bench
-bench: setup ## Measure throughput and latency
-	$(PYTHON) -m bench
+bench: setup ## Measure throughput and latency (ARGS="--only latency --quick")
+	$(PYTHON) -m bench $(ARGS)
+
+.PHONY: bench-peers
+bench-peers: setup ## Measure beside DBOS, Absurd and Restate, with the harness in PEERS
+	$(PYTHON) -m bench.peers --peers $(or $(PEERS),$(error PEERS is the folder of the harness)) $(ARGS)
 
 .PHONY: lock
 lock: ## Bring requirements/ in line with pyproject.toml (UPGRADE=1: newest versions)
@@ -81,7 +85,11 @@ lock: ## Bring requirements/ in line with pyproject.toml (UPGRADE=1: newest vers
 	compile="var/lock/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.12 --generate-hashes --no-emit-index-url --no-emit-find-links$(if $(UPGRADE), --upgrade)"; \
 	$$compile --output-file requirements/runtime.txt; \
 	$$compile --extra postgres --group test --group browser --group lint \
-		--constraints requirements/runtime.txt --output-file requirements/dev.txt
+		--constraints requirements/runtime.txt --output-file requirements/dev.txt; \
+	for version in 0.7.4 0.8.1; do \
+		echo "resonate-sdk==$$version" | $${compile/pyproject.toml/-} \
+			--output-file "requirements/interop-python-$$version.txt"; \
+	done
 
 .PHONY: vendor
 vendor: setup ## Copy the front-end files of package.json into static/

@@ -15,5 +15,6 @@ class DurableConfig(AppConfig):
     def ready(self) -> None:
         """Register functions and system checks."""
         from durable import checks  # noqa: F401, PLC0415 - registers on import
+        from durable.delivery import checks as delivery  # noqa: F401, PLC0415 - and here
 
         autodiscover_modules("workflows")

@@ -179,3 +179,6 @@ def _end_engine_threads(request: pytest.FixtureRequest, _django_db_marker: None)
         from durable.store import close_store
 
         close_store()
+    streams = sys.modules.get("dashboard.streams")
+    if streams is not None and streams.hub.is_stopped:  # the process was told that it ends
+        streams.hub = streams.Hub()

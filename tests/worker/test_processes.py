@@ -3,6 +3,7 @@
 import http.client
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -94,7 +95,7 @@ def test_a_worker_serves_only_its_groups(env, tmp_path) -> None:
 )
 def test_wrong_options_are_named(env, arguments, message) -> None:
     process = subprocess.run(
-        [".venv/bin/python", "manage.py", "worker", *arguments],
+        [sys.executable, "manage.py", "worker", *arguments],
         env=env,
         capture_output=True,
         text=True,

@@ -359,14 +359,14 @@ async def test_a_function_that_swallows_the_suspension_is_abandoned(spelling, ca
         while True:
             try:
                 await (await ctx.promise())
-            except BaseException:  # noqa: BLE001 - what nobody should do
+            except BaseException:
                 continue
 
     def generator(ctx):
         while True:
             try:
                 yield (yield ctx.promise())
-            except BaseException:  # noqa: BLE001 - what nobody should do
+            except BaseException:
                 continue
 
     world = world_of(coroutine if spelling == "async" else generator)
@@ -563,7 +563,7 @@ async def test_odd_errors_of_a_step_reject_it_and_nothing_else(error, style):
     async def flow(ctx):
         try:
             await ctx.run(plain if style == "plain" else coroutine).options(retry=Never())
-        except Exception as caught:  # noqa: BLE001 - whatever comes
+        except Exception as caught:
             return type(caught).__name__
 
     world = world_of(flow)

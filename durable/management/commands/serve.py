@@ -9,8 +9,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils import autoreload
 
-from durable import signals
+from durable import checks, signals
 from durable.background.runner import BackgroundRunner
+from durable.delivery.dispatcher import get_dispatcher
+from durable.delivery.streams import hub
+from durable.management.stopping import on_stop
 from durable.store import close_store, get_store
 from durable.worker.options import add_worker_arguments, build_worker
 
@@ -41,6 +44,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Serve."""
+        self.check(tags=[checks.GATEWAY], include_deployment_checks=True)
         if options["reload"]:
             autoreload.run_with_reloader(self._serve, **options)
         else:
@@ -59,10 +63,15 @@ class Command(BaseCommand):
             )
         )
         runner = BackgroundRunner(get_store())
+        dispatcher = get_dispatcher()
+        signals.stopping.connect(hub.stop, dispatch_uid="serve-streams")
         worker = build_worker(options) if options["worker"] else None
         if worker is not None:
             signals.stopping.connect(worker.request_stop, dispatch_uid="serve-worker")
+        # uvicorn raises the signal once more when it has shut down; the rest is still to be closed
+        on_stop(lambda: None)
         runner.start()
+        dispatcher.start()
         try:
             if worker is not None:
                 worker.start()
@@ -71,6 +80,7 @@ class Command(BaseCommand):
         finally:
             if worker is not None:
                 worker.stop()
+            dispatcher.stop()
             runner.stop()
             close_store()
 

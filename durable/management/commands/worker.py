@@ -1,17 +1,15 @@
 """``manage.py worker``: claim due tasks of some groups and run their functions."""
 
-import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from durable.background.runner import BackgroundRunner
+from durable.management.stopping import on_stop
 from durable.store import close_store, get_store
 from durable.worker.options import add_worker_arguments, build_worker
 
@@ -96,13 +94,3 @@ def without_option(argv: list[str], option: str) -> list[str]:
         elif not argument.startswith(f"{option}="):
             kept.append(argument)
     return kept
-
-
-def on_stop(stop: Callable[[], None]) -> None:
-    """Call ``stop`` on SIGTERM and SIGINT."""
-
-    def handle(_signal: int, _frame: FrameType | None) -> None:
-        stop()
-
-    signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGINT, handle)
