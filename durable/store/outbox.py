@@ -171,6 +171,11 @@ def find_for_streams(
     return _wanted(store, dialect.fetch(store.connection, FIND_FOR_STREAMS, params))
 
 
+def has_poll_messages(store: DatabaseStore) -> bool:
+    """Whether any message waits for an event stream, anybody's."""
+    return bool(_find_between(store, "poll://", "poll:/0", limit=1))
+
+
 def claim_pushes(store: DatabaseStore, *, limit: int, lease_ms: int) -> list[Queued]:
     """Claim messages of every scheme but ``poll``; nobody else tries before the lease ends."""
     dialect = _connected(store)
