@@ -1,0 +1,1 @@
+"""Measures the engine: ``python -m bench``. As an app it holds the workflows that are measured."""

@@ -1,0 +1,46 @@
+"""What processes ask of the database while there is nothing to do."""
+
+import socket
+import time
+from collections.abc import Iterator
+
+from bench.counters import Rate
+from bench.figures import Figure
+from bench.processes import Process, running
+from bench.session import Session
+
+
+def measure(session: Session) -> Iterator[Figure]:
+    """Look at an idle worker, then at an idle serve process."""
+    with session.counters.counting():
+        with session.workers(BENCH_COUNTS=str(session.folder)):
+            yield from _rates(session, "worker process")
+        with running(_serve(session)):
+            yield from _rates(session, "serve process")
+
+
+def _serve(session: Session) -> Process:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    extra = {"BENCH_COUNTS": str(session.folder)}
+    log = session.folder / "serve.log"
+    return Process(log, "serve", "--port", port, extra=extra).wait_for("Serving")
+
+
+def _rates(session: Session, what: str) -> Iterator[Figure]:
+    rates = []
+    before = session.counters.read()
+    texts = session.counters.texts()
+    for _ in range(session.sizes.repetitions):
+        time.sleep(session.sizes.idle_seconds)
+        after = session.counters.read()
+        rates.append(Rate.of(after.since(before)))
+        before = after
+    often = (session.counters.texts() - texts).most_common(12)
+    yield Figure(
+        f"idle {what}: commits", "/s", tuple(rate.commits for rate in rates), {"often": often}
+    )
+    counted = tuple(rate.statements for rate in rates if rate.statements is not None)
+    if counted:
+        yield Figure(f"idle {what}: statements", "/s", counted)
