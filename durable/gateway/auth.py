@@ -28,6 +28,7 @@ from durable.gateway.tokens import (
 
 _BEARER = "bearer "
 _PEM = "-----BEGIN "
+_REMEMBERED_HOSTS = 100
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
@@ -83,7 +84,8 @@ class Access:
         self._keys = keys
         self._tokens = tokens
         self._origins = origins
-        self._hosts = hosts
+        self._hosts = list(hosts)
+        self._good_hosts: set[str] = set()
 
     async def authenticate(self, caller: Caller, token: object = None) -> Grant:
         """Return what the caller may do; raises ``Refused``.
@@ -111,13 +113,19 @@ class Access:
         return await executor.run(self._tokens.look_up, token)
 
     def _require_local(self, caller: Caller) -> None:
-        domain, _ = split_domain_port(caller.host or "")
-        if not domain or not validate_host(domain, list(self._hosts)):
-            raise Refused(403, "Forbidden: this server has no such name")
+        if caller.host not in self._good_hosts:
+            self._require_host(caller.host or "")
         if caller.origin is None or cors.is_allowed(caller.origin, self._origins):
             return
         if _host_of(caller.origin) != (caller.host or "").lower():
             raise Refused(403, "Forbidden: a web page of another origin")
+
+    def _require_host(self, host: str) -> None:
+        domain, _ = split_domain_port(host)
+        if not domain or not validate_host(domain, self._hosts):
+            raise Refused(403, "Forbidden: this server has no such name")
+        if len(self._good_hosts) < _REMEMBERED_HOSTS:
+            self._good_hosts.add(host)
 
 
 def _host_of(origin: str) -> str:

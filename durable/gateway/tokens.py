@@ -104,9 +104,6 @@ class KeyRing:
         }
         self._remembered: dict[str, Grant] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._keys)
-
     def verify(self, token: str) -> Grant | None:
         """Return what a signed token grants; None for one that is forged, expired or not for us."""
         if grant := self._remembered.get(token):

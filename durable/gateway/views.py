@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any
 
-from django.core.exceptions import RequestDataTooBig
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
@@ -66,8 +65,6 @@ async def _answer(request: HttpRequest, caller: Caller) -> tuple[int, bytes]:
     limit = conf.max_body_bytes()
     try:
         body = request.read(limit + 1)
-    except RequestDataTooBig:
-        return 413, too_large(limit)
     except UnreadablePostError:
         return 400, unreadable("the body did not come", 400)
     if len(body) > limit:

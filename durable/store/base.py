@@ -46,6 +46,17 @@ class CommitUnknownError(DurableError):
         )
 
 
+class IsolationLevelError(DurableError):
+    """The transaction reads from a snapshot that is older than the locks it takes."""
+
+    def __init__(self, level: str) -> None:
+        """``level`` is that of the transaction."""
+        super().__init__(
+            f"programs cannot run in a {level.upper()} transaction: they have to read what others "
+            "committed before their locks were granted; use READ COMMITTED"
+        )
+
+
 @dataclass(slots=True, eq=False)
 class Program:
     """Requests that run in order in one transaction, or not at all."""

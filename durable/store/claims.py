@@ -1,6 +1,7 @@
 """What a worker asks of the store beside the protocol: claim, heartbeat."""
 
 from collections.abc import Collection, Mapping
+from operator import itemgetter
 from typing import NamedTuple
 
 from django.db import transaction
@@ -61,10 +62,11 @@ def _claim_skipping(
         statements.CLAIM,
         (
             *store.statement_clock(),
-            list(groups),
+            list(dict.fromkeys(groups)),
             wanted.overdue_ms,
             list(wanted.names),
             wanted.is_listed,
+            limit,
             limit,
             pid,
             ttl,
@@ -95,7 +97,7 @@ def _claim_by_steps(
 
     with transaction.atomic(using=store.alias):
         candidates = _candidates(store, groups, wanted, limit=limit)
-        requests = [TaskAcquire(row[0], row[1], pid, ttl) for row in candidates]
+        requests = [TaskAcquire(task_id, version, pid, ttl) for _, task_id, version in candidates]
         replies: list[Reply] = store.run(*requests) if requests else []
         origins = _origins(store.connection, [reply.task.id for reply in replies if reply.task])
     return [
@@ -113,8 +115,11 @@ def _candidates(
     now = store.clock_now()
     dialect = get_dialect(connection)
     names = dialect.array(wanted.names)
-    params = (dialect.array(groups), now, wanted.overdue_ms, now, names, wanted.is_listed, limit)
-    return dialect.fetch(connection, statements.CANDIDATES, params)
+    found: list[rows.Row] = []
+    for group in dict.fromkeys(groups):
+        params = (group, now, wanted.overdue_ms, now, names, wanted.is_listed, limit)
+        found += dialect.fetch(connection, statements.CANDIDATES, params)
+    return sorted(found, key=itemgetter(0))[:limit]
 
 
 def _origins(connection: BaseDatabaseWrapper, ids: Collection[str]) -> dict[str, str]:

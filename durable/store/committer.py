@@ -21,7 +21,7 @@ _logger = logging.getLogger(__name__)
 _RETRY_AFTER = 0.002
 _MAX_RETRY_AFTER = 0.05
 _TRIES = 20
-_TRANSIENT_STATES = frozenset({"40001", "40P01"})  # serialization failure, deadlock
+_TRANSIENT_STATES = frozenset({"40001", "40P01", "55P03"})  # serialization, deadlock, lock timeout
 
 type Commit = Callable[[list[Program]], list[Program]]
 """Runs programs in one transaction, completes their futures, returns those set aside."""

@@ -9,6 +9,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from msgspec import json
 
 from durable import clock
+from durable.store.base import IsolationLevelError
 from durable.store.statements import Change, Delete, Insert, Update
 
 type Params = Sequence[Any] | Mapping[str, Any]
@@ -33,8 +34,8 @@ class PostgresDialect:
     _KEY = "hashtextextended('durable:' || k.id, 0)"
     # the clock is read after the aggregate has taken every lock
     _LOCK = (
-        f"select array_agg(k.id order by k.id) filter (where {{lock}}), {_NOW}"
-        " from unnest(%s::text[]) k(id)"
+        f"select array_agg(k.id order by k.id) filter (where {{lock}}), {_NOW},"
+        " current_setting('transaction_isolation') from unnest(%s::text[]) k(id)"
     )
     _WAIT = _LOCK.format(lock=f"pg_advisory_xact_lock({_KEY})::text is not null")
     _TRY = _LOCK.format(lock=f"pg_try_advisory_xact_lock({_KEY})")
@@ -42,7 +43,13 @@ class PostgresDialect:
     def lock(self, connection: BaseDatabaseWrapper, ids: Iterable[str], *, wait: bool) -> Lock:
         """Take transaction advisory locks in the order of the ids."""
         [row] = self._execute(connection, self._WAIT if wait else self._TRY, (sorted(ids),))
-        return Lock(frozenset(row[0] or ()), row[1])
+        return self._to_lock(row)
+
+    def _to_lock(self, row: Row) -> Lock:
+        ids, now, isolation = row
+        if isolation != "read committed":  # a snapshot older than the locks would miss changes
+            raise IsolationLevelError(isolation)
+        return Lock(frozenset(ids or ()), now)
 
     def lock_and_fetch(
         self, connection: BaseDatabaseWrapper, ids: Sequence[str], *, wait: bool, sql: str
@@ -52,8 +59,7 @@ class PostgresDialect:
         with self.pipeline(connection):
             locked = raw.execute(self._WAIT if wait else self._TRY, (sorted(ids),), prepare=True)
             loaded = raw.execute(self.text(sql), (list(ids),), prepare=True)
-        row = locked.fetchone()
-        return Lock(frozenset(row[0] or ()), row[1]), loaded.fetchall()
+        return self._to_lock(locked.fetchone()), loaded.fetchall()
 
     def look(
         self, connection: BaseDatabaseWrapper, ids: Sequence[str], *, sql: str

@@ -200,20 +200,22 @@ LOAD_HISTORY = (
     f"select p.replayed_by, {_promise} from durable_promise p"
     " join {pairs} on p.origin = k.a and p.replayed_by = k.b order by p.id"
 )
-CANDIDATES = (
-    "select t.id, t.version from durable_task t join durable_promise p on p.id = t.id"
-    " where t.state = 'pending' and t.queue {in_list} and t.not_before <= %s - %s"
+CANDIDATES = (  # of one group: in the order of its index
+    "select t.not_before, t.id, t.version from durable_task t join durable_promise p on p.id = t.id"
+    " where t.state = 'pending' and t.queue = %s and t.not_before <= %s - %s"
     " and p.state = 'pending' and p.timeout_at > %s"
     " and (p.function is null or (p.function {in_list}) = %s) order by t.not_before limit %s"
 )
 ORIGINS = "select id, origin from durable_promise where id {in_list}"
-CLAIM = (
+CLAIM = (  # group by group, in the order of the index: a backlog is not sorted for each claim
     "with clock as (select {clock} as now), due as materialized ("
-    "select t.id from durable_task t join durable_promise p on p.id = t.id, clock"
-    " where t.state = 'pending' and t.queue {in_list} and t.not_before <= clock.now - %s"
+    "select d.id from clock, unnest(%s::text[]) q(name), lateral ("
+    "select t.id, t.not_before from durable_task t join durable_promise p on p.id = t.id"
+    " where t.state = 'pending' and t.queue = q.name and t.not_before <= clock.now - %s"
     " and p.state = 'pending' and p.timeout_at > clock.now"
     " and (p.function is null or (p.function {in_list}) = %s)"
-    " order by t.not_before limit %s for no key update of t skip locked),"
+    " order by t.not_before limit %s for no key update of t skip locked) d"
+    " order by d.not_before limit %s),"
     " claimed as (update durable_task t set state = 'acquired', version = t.version + 1,"
     " resumes = '[]', pid = %s, ttl = %s, expires_at = clock.now + %s, retry_at = null"
     " from due, clock where t.id = due.id returning t.*),"

@@ -99,6 +99,7 @@ def test_schedules_fire_for_every_instant_missed(timed: DatabaseStore, clock: Cl
     assert_sound(timed)
 
 
+@pytest.mark.timeout(60)
 def test_a_long_outage_is_made_up_in_pieces(timed: DatabaseStore, clock: Clock) -> None:
     """More instants than one firing makes, and more ids than one transaction locks."""
     missed = MAX_OCCURRENCES + 100

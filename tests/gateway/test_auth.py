@@ -216,6 +216,16 @@ def test_a_remembered_token_expires(
     assert client.call("promise.get", {"id": "mine/a"}, auth=token).status == 401
 
 
+def test_only_so_many_tokens_are_remembered(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "_REMEMBERED", 2)
+    client = make_client(access=access())
+    given = [signed(sub=str(n)) for n in range(4)] + [issue(f"t{n}") for n in range(4)]
+    for token in given * 2:
+        assert client.call("promise.get", {"id": "mine/a"}, auth=token).status == 404
+
+
 # Prefixes
 
 

@@ -1,15 +1,26 @@
 """The envelope and everything that is refused before a request is looked at (protocol.md 1)."""
 
+import asyncio
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
+from django.http import HttpRequest, UnreadablePostError
 from msgspec import json
 
 from durable import conf
-from durable.gateway.asgi import mount_gateway
+from durable.gateway.asgi import Gateway, mount_gateway
 from durable.protocol.envelope import KINDS, VERSION
 from durable.store.database import DatabaseStore
-from tests.gateway.clients import HOST, AsgiClient, Client, MakeClient, check, open_access
+from tests.gateway.clients import (
+    HOST,
+    AsgiClient,
+    Client,
+    MakeClient,
+    check,
+    open_access,
+    scope_of,
+)
 
 HEAD = {"corrId": "c-1", "version": VERSION}
 NOT_FOUND = b'{"error":"Not found"}'
@@ -339,26 +350,115 @@ def test_the_view_answers_below_a_prefix(make_client: MakeClient) -> None:
     assert client.send("GET", "/resonate").body == NOT_FOUND
 
 
-def test_a_client_that_leaves_gets_no_answer(asgi: AsgiClient) -> None:
-    from tests.gateway.clients import scope_of
-
+def exchange(client: AsgiClient, scope: Any, *messages: Any) -> list[Any]:
+    """Send messages to the application one by one; return all that it sent."""
     sent: list[Any] = []
+    left = list(messages)
 
-    async def leave() -> None:
-        messages = iter(
-            [
-                {"type": "http.request", "body": b"{", "more_body": True},
-                {"type": "http.disconnect"},
-            ]
-        )
+    async def receive() -> Any:
+        if not left:
+            await asyncio.sleep(60)
+        return left.pop(0)
 
-        async def receive() -> Any:
-            return next(messages)
+    async def send(message: Any) -> None:
+        sent.append(message)
 
-        async def send(message: Any) -> None:
-            sent.append(message)
+    client._runner.run(client.application(scope, receive, send))
+    return sent
 
-        await asgi.application(scope_of("POST", "/", {"host": HOST}), receive, send)
 
-    asgi._runner.run(leave())
-    assert sent == []
+PARTS = [
+    {"type": "http.request", "body": envelope()[:10], "more_body": True},
+    {"type": "http.request", "body": envelope()[10:]},
+]
+
+
+def test_a_body_may_come_in_parts(asgi: AsgiClient) -> None:
+    start, body = exchange(asgi, scope_of("POST", "/", {"host": HOST}), *PARTS)
+    assert start["status"] == 404
+    assert json.decode(body["body"])["data"] == "Promise not found"
+
+
+def test_a_body_that_says_it_is_too_long_is_not_read(asgi: AsgiClient, settings: Any) -> None:
+    settings.DURABLE_MAX_BODY_BYTES = 200
+    for length in ("201", "9" * 5000):
+        scope = scope_of("POST", "/", {"host": HOST, "content-length": length})
+        start, _ = exchange(asgi, scope)
+        assert start["status"] == 413
+        assert (b"connection", b"close") in start["headers"]
+
+
+def test_a_body_that_grows_too_long_is_cut_off(asgi: AsgiClient, settings: Any) -> None:
+    settings.DURABLE_MAX_BODY_BYTES = 200
+    part = {"type": "http.request", "body": b" " * 150, "more_body": True}
+    start, _ = exchange(asgi, scope_of("POST", "/", {"host": HOST}), part, part)
+    assert start["status"] == 413
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(
+    asgi: AsgiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("durable.gateway.asgi._BODY_SECONDS", 0.05)
+    start, body = exchange(asgi, scope_of("POST", "/", {"host": HOST}), PARTS[0])
+    assert start["status"] == 408
+    assert json.decode(body["body"])["data"] == (
+        "Invalid request envelope: the body did not come in time"
+    )
+
+
+def test_a_client_that_leaves_gets_no_answer(asgi: AsgiClient) -> None:
+    scope = scope_of("POST", "/", {"host": HOST})
+    assert exchange(asgi, scope, PARTS[0], {"type": "http.disconnect"}) == []
+
+
+def test_a_body_that_breaks_off_in_the_view(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(_self: Any, *_args: Any) -> bytes:
+        raise UnreadablePostError
+
+    monkeypatch.setattr(HttpRequest, "read", read)
+    answer = make_client("view").post(envelope())
+    assert check(answer, kind="unknown", corr_id="0") == (
+        400,
+        "Invalid request envelope: the body did not come",
+    )
+
+
+def test_other_protocols_are_the_projects(asgi: AsgiClient) -> None:
+    seen: list[str] = []
+
+    async def inner(scope: Any, _receive: Any, _send: Any) -> None:
+        seen.append(scope["type"])
+
+    asgi.application = Gateway(inner)
+    exchange(asgi, {"type": "websocket", "path": "/"})
+    assert seen == ["websocket"]
+
+
+def test_below_a_root_path(asgi: AsgiClient) -> None:
+    scope = scope_of("POST", "/site/", {"host": HOST}) | {"root_path": "/site"}
+    start, _ = exchange(asgi, scope, {"type": "http.request", "body": envelope()})
+    assert start["status"] == 404
+
+
+def test_a_store_that_does_not_answer_is_not_waited_for(
+    way_in: str, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_client(way_in, has_debug_surface=False)
+    monkeypatch.setattr("durable.gateway.service._TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(DatabaseStore, "submit", lambda *_args, **_options: Future())
+    assert client.call("promise.get", {"id": "a"}) == (
+        503,
+        "Timed out: read before trying again",
+    )
+
+
+def test_searches_without_the_debug_surface(way_in: str, make_client: MakeClient) -> None:
+    client = make_client(way_in, has_debug_surface=False)
+    client.call("promise.create", {"id": "a", "timeoutAt": 2**53 - 1})
+    client.call("promise.create", {"id": "b", "timeoutAt": 1})
+    [alive] = client.call("promise.search", {"state": "pending"}).data["promises"]
+    assert alive["id"] == "a"
+    assert client.call("task.search") == (200, {"tasks": []})
+    assert client.call("schedule.search") == (200, {"schedules": []})

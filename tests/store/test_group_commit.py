@@ -24,7 +24,7 @@ from tests.machine.factories import (
     start,
 )
 from tests.store.postgres import lock_row, wait_for_blocked
-from tests.store.support import assert_sound, column, rows, statuses
+from tests.store.support import assert_sound, column, execute, rows, statuses
 from tests.store.threads import TIMEOUT, Held, Threads
 from tests.store.timing import NEVER
 
@@ -265,6 +265,24 @@ def test_large_programs_do_not_share_a_transaction(
     under_way.commit()
     assert all(len(one.result(TIMEOUT)) == 900 for one in waiting)
     assert max(map(len, flushed)) <= 1801
+
+
+@pytest.mark.postgres_only(reason="SQLite has one lock, and a busy timeout")
+def test_a_lock_timeout_of_the_project_is_no_failure(
+    store: DatabaseStore, threads: Threads
+) -> None:
+    name = connection.settings_dict["NAME"]
+    execute(f'alter database "{name}" set lock_timeout = 20')
+    try:
+        store.run(create("a", EXTERNAL, NEVER))
+        held = threads.hold(lambda: lock_row("promise", "a"))
+        late = store.submit(settle("a"))
+        with pytest.raises(TimeoutError):
+            late.result(0.1)
+        held.commit()
+        assert late.result(TIMEOUT)[0].applied
+    finally:
+        execute(f'alter database "{name}" reset lock_timeout')
 
 
 @pytest.mark.sqlite_only(reason="PostgreSQL has no lock on the whole database")

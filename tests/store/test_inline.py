@@ -14,6 +14,7 @@ from durable.notify import get_notifier
 from durable.notify.base import LATENT, SETTLED, ready
 from durable.protocol.requests import PromiseGet, PromiseRegisterCallback
 from durable.protocol.states import PromiseState, TaskState
+from durable.store.base import IsolationLevelError
 from durable.store.claims import claim, heartbeat
 from durable.store.database import DatabaseStore
 from durable.store.due import find_due
@@ -33,7 +34,7 @@ from tests.machine.factories import (
 from tests.store.conftest import MakeStore
 from tests.store.heard import Heard
 from tests.store.postgres import wait_for_blocked
-from tests.store.support import assert_sound, column, rows, snapshot
+from tests.store.support import assert_sound, column, execute, rows, snapshot
 from tests.store.threads import TIMEOUT, RollBackError, Threads
 from tests.store.timing import MINUTE, NEVER, START, Clock
 
@@ -280,6 +281,23 @@ def test_a_transaction_that_was_marked_to_roll_back_still_does(store: DatabaseSt
         store.run(create("a", EXTERNAL, NEVER))
         transaction.set_rollback(True)
     assert rows("select id from durable_promise") == []
+
+
+@pytest.mark.postgres_only(reason="SQLite's transactions are serializable, one after the other")
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_a_transaction_with_an_old_snapshot_is_refused(level: str, store: DatabaseStore) -> None:
+    """It would not see what was settled while it waited for its lock, and lose a wake-up."""
+    store.run(create("a", EXTERNAL, NEVER))
+    with pytest.raises(IsolationLevelError) as refused, transaction.atomic():
+        execute(f"set transaction isolation level {level}")
+        store.run(settle("a"))
+    assert str(refused.value) == (
+        f"programs cannot run in a {level} transaction: they have to read what others committed "
+        "before their locks were granted; use READ COMMITTED"
+    )
+    with transaction.atomic():
+        execute(f"set transaction isolation level {level}")
+        assert store.run(PromiseGet("a"))[0].is_ok
 
 
 @pytest.mark.postgres_only(reason=ONE_WRITER)
