@@ -59,6 +59,9 @@ class Dispatcher:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
+        self._opened: list[Stream] = []
+        self._closed: list[Closed] = []
+        """What came and went, kept until a pass has dealt with it to its end."""
         self._given: OrderedDict[str, str] = OrderedDict()
         self._left_since: dict[str, float] = {}
         self._looks_at = 0.0
@@ -122,7 +125,8 @@ class Dispatcher:
 
     def _leave(self) -> None:
         try:
-            self._settle(*self._hub.changes())
+            opened, closed = self._hub.changes()
+            self._settle(self._opened + opened, self._closed + closed)
             self._presence.leave()
         except Exception:
             _logger.warning("could not sign off", extra={"action": "leave"}, exc_info=True)
@@ -140,16 +144,22 @@ class Dispatcher:
 
     def run_once(self) -> float:
         """Hand over what can be; return how long (seconds) until the next look is needed."""
+        if self._presence.beat():
+            self._presence.restore(self._hub.streams())
+            self._reads_others_at = 0.0
         opened, closed = self._hub.changes()
+        self._opened += opened
+        self._closed += closed
         more = False
         if not is_paused():
-            if opened:
-                self._welcome(opened)
+            if self._opened:
+                self._welcome(self._opened)
             more = self._offer()
-            if opened or time.monotonic() >= self._looks_at:
+            if self._opened or time.monotonic() >= self._looks_at:
                 self._looks_at = time.monotonic() + LOOK_SECONDS
                 more = self._deliver() or more
-        self._settle(opened, closed)
+        self._settle(self._opened, self._closed)
+        self._opened, self._closed = [], []
         self._finish_pushes()
         self._keep_house()
         if more:
@@ -321,9 +331,6 @@ class Dispatcher:
                 _logger.warning("a worker does not read", extra={"action": "slow"})
                 metrics.count_delivery("dropped")
                 stream.abort()
-        if self._presence.beat():
-            self._presence.restore(self._hub.streams())
-            self._reads_others_at = 0.0
         if len(self._hub) and now >= self._reads_others_at:
             self._reads_others_at = now + LOOK_SECONDS
             self._hub.know_remote(self._presence.read_others())

@@ -5,7 +5,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from django.db import transaction
 
@@ -36,11 +36,18 @@ class Presence:
             seen_at=0,
         )
         self._beats_at = 0.0
+        self._recorded: set[str] = set()
 
     def record(self, opened: Iterable[Stream], closed: Iterable[Stream]) -> None:
-        """Write which streams came and went, and tell the other processes."""
-        gone = [one.id for one in closed]
-        come = [
+        """Write which streams came and went, and tell the others; twice is the same as once."""
+        gone = {one.id for one in closed}
+        come = [one for one in opened if one.id not in gone and one.id not in self._recorded]
+        self._write(come, gone)
+        self._recorded.update(one.id for one in come)
+        self._recorded -= gone
+
+    def _write(self, come: Iterable[Stream], gone: Collection[str]) -> None:
+        rows = [
             StreamRow(
                 id=one.id,
                 gateway=self._row,
@@ -48,12 +55,11 @@ class Presence:
                 worker=one.worker,
                 opened_at=one.opened_at,
             )
-            for one in opened
-            if one.id not in gone
+            for one in come
         ]
         with transaction.atomic(using=self._alias):
-            if come:
-                StreamRow.objects.using(self._alias).bulk_create(come)
+            if rows:
+                StreamRow.objects.using(self._alias).bulk_create(rows)
             if gone:
                 StreamRow.objects.using(self._alias).filter(id__in=gone).delete()
             get_notifier(self._alias).publish({STREAMS})
@@ -90,16 +96,20 @@ class Presence:
         return {(queue, worker): opened_at for queue, worker, opened_at in rows}
 
     def restore(self, streams: Iterable[Stream]) -> None:
-        """Write again rows that others took for those of a dead process."""
-        ids = [one.id for one in streams]
-        known = StreamRow.objects.using(self._alias).filter(id__in=ids)
-        missing = set(ids) - set(known.values_list("id", flat=True))
+        """Write again rows that others took for those of a dead process.
+
+        Streams that were never recorded are left to ``record``: they may have opened just now.
+        """
+        mine = {one.id: one for one in streams if one.id in self._recorded}
+        known = StreamRow.objects.using(self._alias).filter(id__in=mine)
+        missing = mine.keys() - set(known.values_list("id", flat=True))
         if missing:
             _logger.warning("streams were forgotten", extra={"action": "presence"})
-            self.record([one for one in streams if one.id in missing], [])
+            self._write([mine[one] for one in missing], [])
 
     def leave(self) -> None:
         """Remove the rows of this process."""
+        self._recorded.clear()
         with transaction.atomic(using=self._alias):
             StreamRow.objects.using(self._alias).filter(gateway=self._row).delete()
             GatewayProcess.objects.using(self._alias).filter(id=self._row.id).delete()

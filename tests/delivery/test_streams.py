@@ -1,11 +1,17 @@
 """Event streams as clients see them: framing, rotation, who gets which message, and when."""
 
+import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
+from django.db import DatabaseError, connection
 
 from durable import signals
 from durable.delivery import streams
+from durable.delivery.dispatcher import Dispatcher
+from durable.delivery.presence import Presence
 from durable.delivery.streams import hub
 from durable.gateway import consumers
 from durable.models import OutboxMessage, Stream
@@ -19,9 +25,50 @@ from durable.protocol.requests import (
 from durable.protocol.states import PromiseState
 from durable.store import get_store
 from tests.processes import wait_until
+from tests.store.support import execute
 
 NEVER = 2**52
 EXTERNAL = {"resonate:external": "true"}
+
+
+@contextmanager
+def open_streams(*workers: str) -> Iterator[list[streams.Stream]]:
+    """Hold streams as the event loop does, with nobody who reads them."""
+
+    async def make() -> list[streams.Stream]:
+        return [streams.Stream("g", one, size=10, on_room=lambda: None) for one in workers]
+
+    opened = asyncio.run(make())
+    for one in opened:
+        hub.add(one)
+    try:
+        yield opened
+    finally:
+        for one in opened:
+            hub.remove(one, is_clean=False)
+
+
+@contextmanager
+def refused_inserts(table: str) -> Iterator[None]:
+    """Let the database refuse new rows of a table."""
+    trigger = f"create trigger refuse before insert on {table}"
+    if connection.vendor == "postgresql":
+        raises = "$$ begin raise exception 'not now'; end $$"
+        made = [
+            f"create function refuse() returns trigger language plpgsql as {raises}",
+            f"{trigger} for each row execute function refuse()",
+        ]
+        undone = [f"drop trigger refuse on {table}", "drop function refuse()"]
+    else:
+        made = [f"{trigger} begin select raise(abort, 'not now'); end"]
+        undone = ["drop trigger refuse"]
+    for statement in made:
+        execute(statement)
+    try:
+        yield
+    finally:
+        for statement in undone:
+            execute(statement)
 
 
 def create(promise_id: str, target: str = "poll://any@g", **tags: str) -> None:
@@ -189,6 +236,47 @@ def test_the_newest_stream_of_an_id_wins(connect) -> None:
     wait_until(lambda: len(hub) == 1, seconds=5, what="one stream")
     settle_for("q", "poll://uni@g/w")
     assert promise_id(old.next()) == "q"
+
+
+def test_a_stream_that_is_open_before_the_first_beat_is_recorded(transactional_db: None) -> None:
+    with open_streams("one") as [stream]:
+        dispatcher = Dispatcher(get_store(), hub)
+        dispatcher.run_once()
+        assert [row.id for row in Stream.objects.all()] == [stream.id]
+
+
+def test_a_stream_that_opens_during_a_beat_is_recorded_once(transactional_db: None) -> None:
+    """It is among the streams, but not yet among those that a pass has seen to come."""
+    presence = Presence("default")
+    with open_streams("old", "new") as [old, new]:
+        assert presence.beat()
+        presence.record([old], [])
+        presence.restore([old, new])
+        assert [row.id for row in Stream.objects.all()] == [old.id]
+        presence.record([new], [])
+        presence.record([new], [])
+        assert {row.id for row in Stream.objects.all()} == {old.id, new.id}
+
+
+def test_a_row_that_others_removed_comes_back(transactional_db: None) -> None:
+    presence = Presence("default")
+    with open_streams("one") as [stream]:
+        presence.beat()
+        presence.record([stream], [])
+        Stream.objects.all().delete()
+        presence.restore([stream])
+        assert [row.id for row in Stream.objects.all()] == [stream.id]
+
+
+def test_what_a_failed_pass_left_undone_is_done_by_the_next(transactional_db: None) -> None:
+    dispatcher = Dispatcher(get_store(), hub)
+    dispatcher.run_once()
+    with open_streams("one") as [stream]:
+        with refused_inserts("durable_stream"), pytest.raises(DatabaseError, match="not now"):
+            dispatcher.run_once()
+        assert not Stream.objects.exists()
+        dispatcher.run_once()
+        assert [row.id for row in Stream.objects.all()] == [stream.id]
 
 
 def test_a_listener_may_name_anybody_of_a_group(connect) -> None:
