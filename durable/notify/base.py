@@ -3,7 +3,6 @@
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from functools import cache
 from typing import Protocol
 
 from django.db import connections
@@ -86,9 +85,28 @@ class Subscribers:
                 _logger.exception("subscriber failed", extra={"action": "notify"})
 
 
-@cache
+_notifiers: dict[str, Notifier] = {}
+
+
 def get_notifier(alias: str) -> Notifier:
     """Return this process's notifier for a database alias."""
+    if notifier := _notifiers.get(alias):
+        return notifier
+    return _notifiers.setdefault(alias, _make_notifier(alias))
+
+
+def close_notifiers() -> None:
+    """Stop listening."""
+    for notifier in list(_notifiers.values()):
+        notifier.close()
+
+
+def forget_notifiers() -> None:
+    """Make new notifiers at the next use."""
+    _notifiers.clear()
+
+
+def _make_notifier(alias: str) -> Notifier:
     if connections[alias].vendor == "postgresql":
         from durable.notify.postgres import PostgresNotifier  # noqa: PLC0415 - psycopg is optional
 

@@ -8,7 +8,13 @@ import pytest
 from django.db import connection, transaction
 
 from durable.notify import EVERYTHING, LATENT, SETTLED, get_notifier, ready
-from durable.notify.base import DUE, Notifier, Subscribers
+from durable.notify.base import (
+    DUE,
+    Notifier,
+    Subscribers,
+    close_notifiers,
+    forget_notifiers,
+)
 from durable.protocol import tags
 from durable.protocol.requests import PromiseGet, PromiseRegisterCallback
 from durable.store.claims import claim, heartbeat
@@ -48,10 +54,9 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def notifier(database: object) -> Iterator[Notifier]:
-    notifier = get_notifier("default")
-    yield notifier
-    notifier.close()
-    get_notifier.cache_clear()
+    yield get_notifier("default")
+    close_notifiers()
+    forget_notifiers()
 
 
 @pytest.fixture

@@ -1,5 +1,8 @@
 """LocalSender: programs, claims and beats go straight to the store, and results are waited for."""
 
+import os
+import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -10,6 +13,7 @@ from durable import signals
 from durable.background.sweeper import Sweeper
 from durable.client.local import LocalSender
 from durable.exceptions import PromiseNotFoundError
+from durable.notify import get_notifier
 from durable.protocol.records import PromiseRecord
 from durable.protocol.states import PromiseState
 from durable.store import close_store, get_store
@@ -139,3 +143,42 @@ def test_closing_leaves_no_connection(sender: LocalSender, threads: Threads) -> 
     assert len(other_connections()) > before
     close_store()
     eventually(lambda: len(other_connections()) == before, "the end of all connections")
+
+
+def test_threads_that_come_first_at_once_share_one_store(threads: Threads) -> None:
+    """Each further one would have a thread and a connection of its own, for ever."""
+    together = threading.Barrier(8)
+    interval = sys.getswitchinterval()
+
+    def get() -> tuple[object, object]:
+        together.wait(TIMEOUT)
+        return get_store(), get_notifier("default")
+
+    try:
+        sys.setswitchinterval(1e-6)
+        for _ in range(10):
+            found = [call.result(TIMEOUT) for call in [threads.call(get) for _ in range(8)]]
+            assert len(set(found)) == 1
+            close_store()
+    finally:
+        sys.setswitchinterval(interval)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_child_starts_its_own(sender: LocalSender) -> None:
+    """It has not got the threads of its parent."""
+    sender.send(create("a", EXTERNAL, NEVER))
+    mine = get_store()
+    reading, writing = os.pipe()
+    if (child := os.fork()) == 0:
+        try:
+            is_new = get_store() is not mine
+            answer = sender.send(settle("a"))[0]
+            os.write(writing, b"yes" if is_new and answer.applied else b"no")
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 10) == b"yes"
+    os.close(reading)
+    os.close(writing)
+    assert sender.send(settle("a"))[0].applied is False
