@@ -31,7 +31,7 @@ from durable.store.database import DatabaseStore
 from durable.store.search import end_of_prefix, search
 from durable.testing.strategies import START, Scene, any_request
 from tests.gateway.clients import Client, MakeClient
-from tests.store.support import rows, wipe
+from tests.store.support import execute, rows, wipe
 from tests.store.timing import Clock
 
 LATE = 2**53 - 1
@@ -305,8 +305,14 @@ def test_searches_find_what_the_machine_would(transactional_db: None) -> None:
             st.tuples(a_search(), st.sampled_from(["", "a", "b", "\U0010ffff"])), max_size=8
         ),
         later=st.sampled_from([0, 1000, 1500, 2000, 10**7]),
+        has_statistics=st.booleans(),
     )
-    def compare(made: list[Request], searches: list[tuple[Search, str]], later: int) -> None:
+    def compare(
+        made: list[Request],
+        searches: list[tuple[Search, str]],
+        later: int,
+        has_statistics: bool,
+    ) -> None:
         wipe()
         clock.now = START
         store.rewind()
@@ -314,6 +320,8 @@ def test_searches_find_what_the_machine_would(transactional_db: None) -> None:
         for request in made:
             assert memory.run(request, now=START) == store.run(request)
         clock.advance(later)
+        if has_statistics:  # they make for other plans
+            execute("analyze")
         for request, prefix in searches:
             page = search(store, request, prefix=prefix)
             expected = expected_page(memory, request, prefix, clock.now)
@@ -410,8 +418,11 @@ def test_searches_use_their_indexes(
     assert "Seq Scan on durable_promise" not in plan
 
 
-def test_a_lineage_is_found_whatever_its_rows_say_it_is(transactional_db: None) -> None:
-    """A promise created under a task of another lineage keeps the origin that its tag says."""
+def test_a_lineage_is_found_whatever_its_rows_say_it_is(crowd: None) -> None:
+    """A promise created under a task of another lineage keeps the origin that its tag says.
+
+    With a crowd's statistics, and a join, SQLite 3.40 loses it.
+    """
     from tests.machine.factories import fence, start
 
     store = DatabaseStore("default", Config())
@@ -422,10 +433,13 @@ def test_a_lineage_is_found_whatever_its_rows_say_it_is(transactional_db: None) 
         PromiseCreate("mine:1", LATE, tags=own | {"resonate:branch": "mine:1"}),
     )
     store.close()
-    assert rows("select id, origin from durable_promise order by id") == [
+    made = "'root', 'mine', 'mine:1'"
+    assert rows(f"select id, origin from durable_promise where id in ({made}) order by id") == [
         ("mine", "root"),
         ("mine:1", "mine"),
         ("root", "root"),
     ]
-    page = search(store, PromiseSearch(tags=own))
-    assert [one.id for one in page.records] == ["mine", "mine:1"]
+    for _ in range(2):
+        page = search(store, PromiseSearch(tags=own))
+        assert [one.id for one in page.records] == ["mine", "mine:1"]
+        execute("analyze")
