@@ -49,11 +49,12 @@ from durable.protocol.requests import (
 )
 from durable.protocol.searches import Search, find_search_error
 from durable.store import get_store
+from durable.store.base import MAX_LOCKED_IDS
 from durable.store.database import DatabaseStore
 from durable.store.search import AnyPage, search
 
-MAX_AWAITED = 1000
-"""Promises that one task.suspend may wait for: they are locked together."""
+MAX_AWAITED = MAX_LOCKED_IDS - 1
+"""Promises that one task.suspend may wait for: they are locked together with the task."""
 
 _HEARTBEAT_SIZE = 1000
 _TIMEOUT_SECONDS = 30.0
@@ -163,16 +164,17 @@ def _decode(envelope: Envelope, grant: Grant) -> Request | Search:
     try:
         return decode_data(envelope.kind, envelope.data)
     except DataError as error:
-        if not grant.is_unrestricted and not grant.allows_data(_any_data(envelope)):
+        if not grant.is_unrestricted and _names_others(envelope, grant):
             raise forbidden() from error
         raise Refused(400, str(error)) from error
 
 
-def _any_data(envelope: Envelope) -> Any:
+def _names_others(envelope: Envelope, grant: Grant) -> bool:
+    """Whether data that is no request names what the caller may not touch."""
     try:
-        return json.decode(envelope.data)
+        return not grant.allows_data(json.decode(envelope.data))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
+        return False
 
 
 def _admit(request: Request, grant: Grant) -> Request:

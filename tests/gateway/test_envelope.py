@@ -186,10 +186,10 @@ def test_s25_malformed_data_of_every_kind_is_a_400_with_a_text(client: Client, k
                         "kind": "promise.register_callback",
                         "data": {"awaited": str(n), "awaiter": "a"},
                     }
-                    for n in range(1001)
+                    for n in range(2000)
                 ],
             },
-            "Actions must not be more than 1000",
+            "Actions must not be more than 1999",
         ),
     ],
 )

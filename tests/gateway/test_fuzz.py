@@ -12,7 +12,9 @@ from durable.machine.properties import check_state
 from durable.protocol.envelope import KINDS, VERSION
 from durable.testing.strategies import START, Scene, any_request
 from tests.gateway.clients import AsgiClient, Client, MakeClient, Response, check, has_no_null
-from tests.gateway.test_auth import data_for
+from tests.gateway.keys import signed
+from tests.gateway.test_auth import access, data_for
+from tests.gateway.test_envelope import HEAD
 from tests.gateway.wire import encode_data
 from tests.store.support import snapshot
 
@@ -204,6 +206,23 @@ def test_mangled_bytes(client: Client, seed: int) -> None:
         if dice.random() < 0.8:
             body = mangle(body, dice)
         assert_honest(client.post(body))
+    assert_sound(client, 2**53 - 1)
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.timeout(120)
+def test_mangled_bytes_with_a_token(make_client: MakeClient, seed: int) -> None:
+    client = make_client(access=access())
+    bearer = f"Bearer {signed(prefix='a')}"
+    dice = random.Random(50 + seed)
+    for _ in range(300):
+        body = mangle(dice.choice(SEEDS), dice)
+        assert_honest(client.post(body, authorization=bearer))
+    deep = b'{"actions":' * 20_000
+    for kind in KINDS:
+        head = b'{"kind":"' + kind.encode() + b'","head":' + json.encode(HEAD) + b',"data":'
+        for body in (head + deep, head + b'{"actions":' + b"[" * 5000 + b"]" * 5000 + b"}}"):
+            assert_honest(client.post(body, authorization=bearer))
     assert_sound(client, 2**53 - 1)
 
 

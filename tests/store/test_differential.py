@@ -248,7 +248,7 @@ def _successes(request: Request, reply: Reply) -> set[str]:
     return {request.kind}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(120 + settings().max_examples)
 @pytest.mark.parametrize("profile", [COMPAT, STRICT], ids=lambda profile: profile.name)
 def test_the_database_holds_what_the_machine_says(profile: Profile, make_store: Any) -> None:
     machine = type(
