@@ -16,6 +16,15 @@ else:
 class IdField(_TextField):
     """Text compared byte by byte, as the protocol orders ids; on PostgreSQL that is ``C``."""
 
+    def db_type(self, connection: BaseDatabaseWrapper) -> str | None:
+        """Return the column type; on PostgreSQL spelled so that Django adds no index for LIKE.
+
+        It would make each new row dearer, and ``C`` needs none.
+        """
+        if connection.vendor == "postgresql":
+            return "character varying"
+        return super().db_type(connection)
+
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
         """Return the column type with the collation of the database at hand."""
         parameters = super().db_parameters(connection)
@@ -47,6 +56,22 @@ class Differs(models.Func):
     arg_joiner = " <> "
     output_field = models.BooleanField()
     conditional = True
+
+
+class IsTargeted(models.Func):
+    """Whether the tags of a promise name a target: whether it has a task."""
+
+    arity = 1
+    template = "((%(expressions)s ->> 'resonate:target') IS NOT NULL)"
+    output_field = models.BooleanField()
+    conditional = True
+
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
+    ) -> Any:
+        """Return the expression with SQLite's function."""
+        template = "(json_extract(%(expressions)s, '$.\"resonate:target\"') IS NOT NULL)"
+        return super().as_sql(compiler, connection, template=template, **context)
 
 
 class ProtocolRowError(TypeError):

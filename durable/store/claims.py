@@ -13,7 +13,7 @@ from durable.protocol.records import PromiseRecord, TaskRecord
 from durable.protocol.requests import Reply, TaskAcquire
 from durable.store import rows, statements
 from durable.store.database import DatabaseStore
-from durable.store.dialects import get_dialect
+from durable.store.dialects import encode_list, get_dialect
 from durable.store.preload import fetch_history
 
 _FIRST_PROMISE_COLUMN = 1
@@ -62,9 +62,9 @@ def _claim_skipping(
         statements.CLAIM,
         (
             *store.statement_clock(),
-            list(dict.fromkeys(groups)),
+            encode_list(dict.fromkeys(groups)),
             wanted.overdue_ms,
-            list(wanted.names),
+            encode_list(wanted.names),
             wanted.is_listed,
             limit,
             limit,
@@ -114,7 +114,7 @@ def _candidates(
     connection.ensure_connection()
     now = store.clock_now()
     dialect = get_dialect(connection)
-    names = dialect.array(wanted.names)
+    names = encode_list(wanted.names)
     found: list[rows.Row] = []
     for group in dict.fromkeys(groups):
         params = (group, now, wanted.overdue_ms, now, names, wanted.is_listed, limit)
@@ -124,7 +124,7 @@ def _candidates(
 
 def _origins(connection: BaseDatabaseWrapper, ids: Collection[str]) -> dict[str, str]:
     dialect = get_dialect(connection)
-    found = dialect.fetch(connection, statements.ORIGINS, (dialect.array(ids),))
+    found = dialect.fetch(connection, statements.ORIGINS, (encode_list(ids),))
     return {row[0]: row[1] for row in found}
 
 
@@ -144,12 +144,11 @@ def heartbeat(store: DatabaseStore, pid: str, held: Mapping[str, int]) -> set[st
         return set()
     connection = store.connection
     dialect = get_dialect(connection)
-    ids = dialect.array(held)
+    ids = encode_list(held)
     clock = store.statement_clock()
-    versions = [str(version) for version in held.values()]
-    pairs = dialect.pairs(held, versions)
+    pairs = encode_list((one, str(version)) for one, version in held.items())
     with transaction.atomic(using=store.alias):
-        extended = dialect.fetch(connection, statements.HEARTBEAT, (*clock, *pairs, pid, *clock))
+        extended = dialect.fetch(connection, statements.HEARTBEAT, (*clock, pairs, pid, *clock))
         if len(extended) == len(held):
             return _lost(held, extended)
         still = dialect.fetch(connection, statements.HELD, (ids, pid, *clock))

@@ -14,7 +14,7 @@ from durable.protocol import tags
 from durable.protocol.addresses import POLL_ANY
 from durable.store import rows
 from durable.store.database import DatabaseStore
-from durable.store.dialects import Dialect, get_dialect
+from durable.store.dialects import Dialect, encode_list, get_dialect
 from durable.store.rows import Row
 
 _SOON_MS = 1500
@@ -132,7 +132,7 @@ def find_offered(store: DatabaseStore, groups: Collection[str], *, limit: int) -
 def _fetch(store: DatabaseStore, sql: str, groups: Collection[str], limit: int) -> list[Row]:
     dialect = _connected(store)
     return dialect.fetch(
-        store.connection, sql, (*store.statement_clock(), dialect.array(groups), limit)
+        store.connection, sql, (*store.statement_clock(), encode_list(groups), limit)
     )
 
 
@@ -147,16 +147,15 @@ def take_offers(store: DatabaseStore, offers: Collection[Offer]) -> set[str]:
     """
     if not offers:
         return set()
-    dialect = _connected(store)
-    pairs = dialect.pairs([one.task_id for one in offers], [str(one.version) for one in offers])
+    pairs = encode_list((one.task_id, str(one.version)) for one in offers)
     retry = store.config.retry_timeout
-    return {row[0] for row in _write(store, OFFER, (*store.statement_clock(), retry, *pairs))}
+    return {row[0] for row in _write(store, OFFER, (*store.statement_clock(), retry, pairs))}
 
 
 def seconds_to_next_offer(store: DatabaseStore, groups: Collection[str]) -> float | None:
     """Return in how many seconds a task of the groups becomes due; None when not soon."""
     dialect = _connected(store)
-    names = dialect.array(groups)
+    names = encode_list(groups)
     params = (*store.statement_clock(), names, _SOON_MS, names, _SOON_MS)
     [(at, now)] = dialect.fetch(store.connection, NEXT_OFFER, params)
     return None if at is None else (at - now) / 1000
@@ -167,7 +166,7 @@ def find_for_streams(
 ) -> list[Queued]:
     """Return messages to these very addresses, oldest first; stale executes are dropped."""
     dialect = _connected(store)
-    params = (*store.statement_clock(), dialect.array(addresses), limit)
+    params = (*store.statement_clock(), encode_list(addresses), limit)
     return _wanted(store, dialect.fetch(store.connection, FIND_FOR_STREAMS, params))
 
 
@@ -204,9 +203,8 @@ def _find_between(store: DatabaseStore, low: str, high: str, *, limit: int) -> l
 def _claim(store: DatabaseStore, found: Collection[Row], lease_ms: int) -> list[Queued]:
     if not found:  # look before writing: SQLite has one write lock
         return []
-    dialect = _connected(store)
-    ids = [str(row[0]) for row in found]
-    params = (*store.statement_clock(), lease_ms, *dialect.pairs(ids, ids))
+    ids = encode_list((str(row[0]), "") for row in found)
+    params = (*store.statement_clock(), lease_ms, ids)
     return _wanted(store, _write(store, CLAIM, params))
 
 
@@ -217,7 +215,7 @@ def _wanted(store: DatabaseStore, found: Collection[Row]) -> list[Queued]:
     if not executes:
         return queued
     dialect = _connected(store)
-    params = (*store.statement_clock(), *dialect.pairs(executes, executes))
+    params = (*store.statement_clock(), encode_list((one, "") for one in executes))
     wanted = {row[0] for row in dialect.fetch(store.connection, FIND_WANTED, params)}
     stale = [one for one in queued if isinstance(one.message, Execute) and one.id not in wanted]
     finish(store, stale)
@@ -238,9 +236,7 @@ def finish_held(store: DatabaseStore, handed_over: Collection[tuple[int, str]]) 
 
 
 def _delete(store: DatabaseStore, sql: str, pairs: Collection[tuple[str, str]]) -> None:
-    dialect = _connected(store)
-    params = dialect.pairs([one for one, _ in pairs], [other for _, other in pairs])
-    _write(store, f"{sql} returning id", params)
+    _write(store, f"{sql} returning id", (encode_list(pairs),))
 
 
 def postpone(store: DatabaseStore, message_id: int, delay_ms: int) -> None:

@@ -20,7 +20,7 @@ from durable.protocol.requests import (
 from durable.protocol.states import TaskState
 from durable.store import rows, statements
 from durable.store.base import Program
-from durable.store.dialects import get_dialect
+from durable.store.dialects import encode_list, get_dialect
 from durable.store.overlay import Overlay
 
 
@@ -35,8 +35,8 @@ def fetch_history(
     if not origins:
         return found
     dialect = get_dialect(connection)
-    params = dialect.pairs(origins.values(), origins)
-    for row in dialect.fetch(connection, statements.LOAD_HISTORY, params):
+    wanted = encode_list((origin, task_id) for task_id, origin in origins.items())
+    for row in dialect.fetch(connection, statements.LOAD_HISTORY, (wanted,)):
         found[row[0]].append(rows.to_promise(row[1:]).record(now))
     return found
 

@@ -209,7 +209,7 @@ CANDIDATES = (  # of one group: in the order of its index
 ORIGINS = "select id, origin from durable_promise where id {in_list}"
 CLAIM = (  # group by group, in the order of the index: a backlog is not sorted for each claim
     "with clock as (select {clock} as now), due as materialized ("
-    "select d.id from clock, unnest(%s::text[]) q(name), lateral ("
+    "select d.id from clock, {texts} q(name), lateral ("
     "select t.id, t.not_before from durable_task t join durable_promise p on p.id = t.id"
     " where t.state = 'pending' and t.queue = q.name and t.not_before <= clock.now - %s"
     " and p.state = 'pending' and p.timeout_at > clock.now"

@@ -15,7 +15,7 @@ from durable.protocol.requests import Reply, Request
 from durable.protocol.states import TaskState
 from durable.store import rows, statements, tallies
 from durable.store.base import MAX_LOCKED_IDS, Program
-from durable.store.dialects import get_dialect
+from durable.store.dialects import encode_list, get_dialect
 from durable.store.flush import flush
 from durable.store.overlay import Overlay
 from durable.store.preload import fill_preload
@@ -84,9 +84,7 @@ class Transaction:
             return
         for schedule_id in ids:
             self.overlay.add_schedule(schedule_id, None)
-        found = self._dialect.fetch(
-            self.connection, statements.LOAD_SCHEDULES, (self._dialect.array(ids),)
-        )
+        found = self._dialect.fetch(self.connection, statements.LOAD_SCHEDULES, (encode_list(ids),))
         for row in found:
             schedule = rows.to_schedule(row)
             self.overlay.add_schedule(schedule.id, schedule)
@@ -169,9 +167,7 @@ class Transaction:
             self.admit(Footprint(tuple(unknown[:room])), wait=False)
 
     def _acquired(self, ids: Sequence[str]) -> set[str]:
-        found = self._dialect.fetch(
-            self.connection, statements.ACQUIRED, (self._dialect.array(ids),)
-        )
+        found = self._dialect.fetch(self.connection, statements.ACQUIRED, (encode_list(ids),))
         return {row[0] for row in found}
 
     def _drains(self, *, spare_leases: bool) -> Iterable[InternalStep]:
