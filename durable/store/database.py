@@ -7,7 +7,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 
-from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    connections,
+    transaction,
+)
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from durable import clock as system_clock
@@ -16,6 +22,7 @@ from durable.machine.internal import InternalStep
 from durable.machine.state import Config
 from durable.protocol.annotations import Annotation
 from durable.protocol.requests import Reply, Request
+from durable.store import specialised
 from durable.store.base import (
     CommitUnknownError,
     ConnectionLostError,
@@ -164,6 +171,8 @@ class DatabaseStore:
         if reading:
             self._answer(reading, self._read_alone(reading))
         writing = [program for program in batch if not program.is_reading]
+        if writing and self.connection.vendor == "postgresql":
+            writing = self._write_specialised(writing)
         if not writing:
             return []
         with self._own_transaction():
@@ -174,6 +183,24 @@ class DatabaseStore:
         self.advance(work.now)
         self._answer(free, replies)
         return aside
+
+    def _write_specialised(self, programs: list[Program]) -> list[Program]:
+        """Run the programs that have a statement of their own; return those left to do.
+
+        They may be run again when it is unknown how that ended: the first write of each wins.
+        """
+        fixed, floor = self.statement_clock()
+        clock = fixed, max(floor, *(program.now for program in programs))
+        self.connection.ensure_connection()
+        try:
+            answered, newest = specialised.run(self.connection, programs, self.config, clock)
+        except DatabaseError as error:
+            if self.connection.is_usable():
+                return programs  # the general way finds out which of them it is
+            raise ConnectionLostError(*error.args) from error
+        self.advance(newest)
+        self._answer(list(answered), list(answered.values()))
+        return [program for program in programs if program not in answered]
 
     def _read(self, programs: list[Program]) -> list[list[Reply]]:
         self.connection.ensure_connection()

@@ -39,6 +39,12 @@ class PostgresDialect:
     )
     _WAIT = _LOCK.format(lock=f"pg_advisory_xact_lock({_KEY})::text is not null")
     _TRY = _LOCK.format(lock=f"pg_try_advisory_xact_lock({_KEY})")
+    LOCK_AND_KEEP = (
+        "select set_config('durable.held', coalesce(json_agg(k.id)"
+        f" filter (where pg_try_advisory_xact_lock({_KEY})), '[]')::text, true)"
+        " from jsonb_array_elements_text(%s::jsonb) k(id)"
+    )
+    """Tries for the locks of ids, and keeps those held for the statements that follow."""
 
     def lock(self, connection: BaseDatabaseWrapper, ids: Iterable[str], *, wait: bool) -> Lock:
         """Take transaction advisory locks in the order of the ids."""
@@ -182,13 +188,13 @@ def encode_list(items: Iterable[object]) -> str:
 
 type Dialect = PostgresDialect | SQLiteDialect
 
-_POSTGRES = PostgresDialect()
+POSTGRES = PostgresDialect()
 _SQLITE = SQLiteDialect()
 
 
 def get_dialect(connection: BaseDatabaseWrapper) -> Dialect:
     """Return the dialect of a connection."""
-    return _POSTGRES if connection.vendor == "postgresql" else _SQLITE
+    return POSTGRES if connection.vendor == "postgresql" else _SQLITE
 
 
 @cache
@@ -202,10 +208,7 @@ def _fill(sql: str, **parts: str) -> str:
 def _postgres_text(change: Change) -> str:
     columns = change.parameters()
     names = ", ".join(name for name, _ in columns)
-    fields = ", ".join(
-        f"{_cast(f'e->>{place}', kind)} as {name}" for place, (name, kind) in enumerate(columns)
-    )
-    source = f"(select {fields} from jsonb_array_elements(%s::jsonb) e) as v"
+    source = f"({source_of(dict(columns))}) as v"
     match change:
         case Insert(table, _, conflict):
             return f"insert into {table} ({names}) select {names} from {source} {conflict}"
@@ -216,6 +219,15 @@ def _postgres_text(change: Change) -> str:
         case Delete(table, keys):
             equal = " and ".join(f"t.{name} = v.{name}" for name in keys)
             return f"delete from {table} as t using {source} where {equal}"
+
+
+def source_of(columns: Mapping[str, str]) -> str:
+    """Return a query of the rows that ``encode_list`` made, with columns of PostgreSQL's types."""
+    fields = ", ".join(
+        f"{_cast(f'e->>{place}', kind)} as {name}"
+        for place, (name, kind) in enumerate(columns.items())
+    )
+    return f"select {fields} from jsonb_array_elements(%s::jsonb) e"
 
 
 def _cast(expression: str, kind: str) -> str:
