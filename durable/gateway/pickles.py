@@ -50,7 +50,7 @@ def clean(value: Value) -> Value:
         raise TooDeepError from error
     if is_clean:
         return value
-    return replace(value, data=base64.b64encode(msgspec.json.encode(stripped)).decode())
+    return replace(value, data=base64.b64encode(_render(stripped)).decode())
 
 
 def _parse(text: bytes) -> Any:
@@ -62,6 +62,13 @@ def _parse(text: bytes) -> Any:
         return json.loads(text, strict=False)
     except ValueError:
         return None
+
+
+def _render(payload: Any) -> bytes:
+    try:
+        return msgspec.json.encode(payload)
+    except UnicodeEncodeError:  # half a surrogate pair, which only an escape can spell
+        return json.dumps(payload, separators=(",", ":")).encode()
 
 
 def _strip(payload: Any) -> Any:

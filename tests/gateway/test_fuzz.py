@@ -1,5 +1,6 @@
 """Hostile requests: never a 500, always an answer of the right form, nothing broken afterwards."""
 
+import base64
 import random
 from typing import Any
 
@@ -22,12 +23,25 @@ HONEST = {200, 300, 400, 403, 404, 409, 413, 422, 501}
 MINUTE = 60_000
 LONG = pytest.mark.timeout(60 + settings().max_examples // 5)
 
+_PICKLED = [
+    base64.b64encode(text.encode()).decode()
+    for text in (
+        '{"__py_pickle":"x","a":[1]}',
+        r'{"__py_pickle":"x","a":"\ud800"}',
+        '{"__py_pickle":"x","a":' + "9" * 400 + "}",
+        '{"__py_pickle":"x","a":' + "9" * 5000 + "}",
+        '{"__py_pickle":"x","a":1e999,"b":NaN}',
+        '{"__py_pickle":"x","a":' + "[" * 3000 + "]" * 3000 + "}",
+        '{"__py_pickle":"x"',
+    )
+]
 _texts = st.sampled_from(
     ["", "a", "b", "c", "\0", "a\0", "é", "\U0001f600", "x" * 1025, "x" * 100_000, "true", "0",
      "resonate:target", "resonate:timer", "resonate:delay", "resonate:branch", "{{.id}}",
      "{{.timestamp}}", "poll://any@g", "poll://uni@g/p", "http://", "://", "resolved", "pending",
      "rejected_timedout", "* * * * *", "0 0 31 2 *", "*/0 * * * *", "promise.create",
-     "promise.settle", "../..", "%s", "'; drop table durable_promise; --", "\\", '"', "$.a"]
+     "promise.settle", "../..", "%s", "'; drop table durable_promise; --", "\\", '"', "$.a",
+     *_PICKLED]
 )  # fmt: skip
 _numbers = st.sampled_from(
     [0, 1, -1, 2, 2**31, 2**53 - 1, 2**53, 2**63, 2**64, -(2**63), 10**300, START, START + 500,

@@ -53,6 +53,15 @@ def test_no_spelling_hides_the_key() -> None:
         assert clean(text(raw)) == Value(data=encoded({"a": 1}))
 
 
+def test_what_only_some_readers_take_stays_as_odd_as_it_was() -> None:
+    odd = text(r'{"__py_pickle":"x","a":"\ud800","b":1e999}')
+    assert clean(odd) == text(r'{"a":"\ud800","b":Infinity}')
+    large = text('{"__py_pickle":"x","a":' + "9" * 400 + "}")
+    assert clean(large) == text('{"a":' + "9" * 400 + "}")
+    longer = text('{"__py_pickle":"x","a":' + "9" * 5000 + "}")
+    assert clean(longer) is longer, "no reader takes it"
+
+
 @pytest.mark.parametrize(
     "value",
     [
