@@ -11,7 +11,7 @@ from durable.gateway import auth, service
 from durable.gateway.asgi import Gateway
 from tests.gateway.clients import HOST, AsgiClient, MakeClient, scope_of
 from tests.gateway.keys import signed
-from tests.gateway.test_auth import BAD, access
+from tests.gateway.test_auth import BAD, access, issue
 from tests.gateway.test_envelope import envelope
 
 
@@ -76,12 +76,21 @@ def test_bad_tokens_get_no_stream(streams: AsgiClient, name: str) -> None:
     assert (response.status, response.body) == (401, b"Unauthorized")
 
 
-@pytest.mark.parametrize("group", ["theirs", "min", "Mine", "default"])
+@pytest.mark.parametrize("group", ["theirs", "min", "Mine", "default", "%20mine", "theirs%2Fmine"])
 def test_a_prefix_polls_only_its_own_groups(streams: AsgiClient, group: str) -> None:
-    token = signed(iss="issuer", aud="us", prefix="mine")
-    headers = {"authorization": f"Bearer {token}"}
-    response = streams.send("GET", f"/poll/{group}/w", headers=headers)
-    assert (response.status, response.body) == (403, b"Forbidden")
+    prefixes = ["mine", "mine/", ..., None, 7, ["mine"]]
+    given = [signed(iss="issuer", aud="us", prefix=prefix) for prefix in prefixes]
+    for token in (*given, issue("other", prefix="mine/", groups=["mine-too"])):
+        headers = {"authorization": f"Bearer {token}"}
+        response = streams.send("GET", f"/poll/{group}/w", headers=headers)
+        assert (response.status, response.body) == (403, b"Forbidden")
+
+
+def test_a_token_in_the_address_is_none(streams: AsgiClient) -> None:
+    """Addresses end up in logs."""
+    token = signed(iss="issuer", aud="us", prefix="")
+    response = streams.send("GET", f"/poll/mine/w?token={token}&auth={token}")
+    assert (response.status, response.body) == (401, b"Unauthorized")
 
 
 def test_which_groups_a_token_polls() -> None:
