@@ -10,6 +10,7 @@ from django.db import connections
 from msgspec import json
 
 from durable.notify.base import EVERYTHING, Subscriber, Subscribers, Topics
+from durable.prepared import execute
 
 CHANNEL = "durable"
 _MAX_PAYLOAD = 7000
@@ -43,9 +44,7 @@ class PostgresNotifier:
         connection = connections[self._alias]
         connection.ensure_connection()
         with connection.wrap_database_errors:
-            connection.connection.execute(
-                "select pg_notify(%s, %s)", (CHANNEL, payload), prepare=True
-            )
+            execute(connection, "select pg_notify(%s, %s)", (CHANNEL, payload))
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Add a subscriber; returns once this process listens, or after a failed first try."""

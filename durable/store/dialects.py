@@ -9,10 +9,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from msgspec import json
 
 from durable import clock
+from durable.prepared import Params, execute
 from durable.store.base import IsolationLevelError
 from durable.store.statements import Change, Delete, Insert, Update
 
-type Params = Sequence[Any] | Mapping[str, Any]
 type Row = Sequence[Any]
 
 
@@ -62,22 +62,22 @@ class PostgresDialect:
         self, connection: BaseDatabaseWrapper, ids: Sequence[str], *, wait: bool, sql: str
     ) -> tuple[Lock, list[Row]]:
         """Lock and read: two statements, so that the read's snapshot is taken under the locks."""
-        raw = connection.connection
+        names = encode_list(sorted(ids))
         with self.pipeline(connection):
-            names = encode_list(sorted(ids))
-            locked = raw.execute(self._WAIT if wait else self._TRY, (names,), prepare=True)
-            loaded = raw.execute(self.text(sql), (encode_list(ids),), prepare=True)
-        return self._to_lock(locked.fetchone()), loaded.fetchall()
+            locked = execute(connection, self._WAIT if wait else self._TRY, (names,))
+            loaded = execute(connection, self.text(sql), (encode_list(ids),))
+        [row] = locked.fetchall()
+        return self._to_lock(row), loaded.fetchall()
 
     def look(
         self, connection: BaseDatabaseWrapper, ids: Sequence[str], *, sql: str
     ) -> tuple[int, list[Row]]:
         """Read without locks what is committed, after the clock."""
-        raw = connection.connection
         with self.pipeline(connection):
-            clock = raw.execute(f"select {self._NOW}", prepare=True)
-            loaded = raw.execute(self.text(sql), (encode_list(ids),), prepare=True)
-        return clock.fetchone()[0], loaded.fetchall()
+            read = execute(connection, f"select {self._NOW}")
+            loaded = execute(connection, self.text(sql), (encode_list(ids),))
+        [(now,)] = read.fetchall()
+        return now, loaded.fetchall()
 
     def fetch(self, connection: BaseDatabaseWrapper, sql: str, params: Params) -> list[Row]:
         """Run one prepared statement."""
@@ -85,8 +85,7 @@ class PostgresDialect:
 
     def _execute(self, connection: BaseDatabaseWrapper, sql: str, params: Params) -> list[Row]:
         with connection.wrap_database_errors:
-            rows: list[Row] = connection.connection.execute(sql, params, prepare=True).fetchall()
-        return rows
+            return list(execute(connection, sql, params).fetchall())
 
     def write(
         self, connection: BaseDatabaseWrapper, changes: Sequence[tuple[Change, Sequence[Row]]]
@@ -95,10 +94,9 @@ class PostgresDialect:
 
         Rows travel as JSON, as all lists do: the driver takes ten times as long to write arrays.
         """
-        raw = connection.connection
         with self.pipeline(connection):
             cursors = [
-                raw.execute(_postgres_text(change), (encode_list(rows),), prepare=True)
+                execute(connection, _postgres_text(change), (encode_list(rows),))
                 for change, rows in changes
             ]
         return [cursor.rowcount for cursor in cursors]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from msgspec import json
 
 from durable.machine.state import Execute, Message
+from durable.prepared import execute
 from durable.protocol import tags
 from durable.protocol.addresses import POLL_ANY
 from durable.store import rows
@@ -23,7 +24,8 @@ _SOON_MS = 1500
 _CLOCK = "with clock as (select {clock} as now) "
 _NOW = "(select now from clock)"
 _ALIVE = f"t.state = 'pending' and p.state = 'pending' and p.timeout_at > {_NOW}"
-_READY = f"{_ALIVE} and t.not_before <= {_NOW}"
+_READY = f"{_ALIVE} and t.not_before + 0 <= {_NOW}"
+"""The sum keeps planners from the index of claims: what was offered a moment ago stays in there."""
 _OFFERS = (
     f"{_CLOCK}select t.id, t.version, t.queue, p.tags from durable_task t"
     " join durable_promise p on p.id = t.id where t.queue {in_list}"
@@ -267,7 +269,7 @@ def _write(store: DatabaseStore, sql: str, params: Sequence[Any]) -> list[Row]:
     with dialect.pipeline(connection):
         raw.execute("begin")
         raw.execute("set local synchronous_commit to off")
-        cursor = raw.execute(dialect.text(sql), params, prepare=True)
+        cursor = execute(connection, dialect.text(sql), params)
         raw.execute("commit")
     found: list[Row] = cursor.fetchall()
     return found

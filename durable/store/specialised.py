@@ -19,6 +19,7 @@ from durable.machine import dispatch
 from durable.machine.env import Env
 from durable.machine.state import Config, Promise, Task
 from durable.notify import SETTLED, get_notifier, ready
+from durable.prepared import Params, execute
 from durable.protocol.addresses import group_of
 from durable.protocol.annotations import Annotation
 from durable.protocol.records import EMPTY, PromiseRecord
@@ -28,7 +29,7 @@ from durable.protocol.tags import TARGET
 from durable.protocol.validation import MAX_INSTANT
 from durable.store import rows
 from durable.store.base import Program
-from durable.store.dialects import POSTGRES, Params, Row, encode_list, source_of
+from durable.store.dialects import POSTGRES, Row, encode_list, source_of
 from durable.store.flush import is_latent
 from durable.store.overlay import Overlay
 from durable.store.statements import INSERT_PROMISE
@@ -325,9 +326,7 @@ def run(
     with POSTGRES.pipeline(connection):  # without ``begin``: one transaction up to its end
         for kind, batch in batches.items():
             for sql, params in kind.statements([*batch.values()], clock):
-                cursors[kind] = connection.connection.execute(
-                    POSTGRES.text(sql), params, prepare=True
-                )
+                cursors[kind] = execute(connection, POSTGRES.text(sql), params)
         if topics:
             get_notifier(connection.alias).publish(topics)
     answered, newest = {}, 0

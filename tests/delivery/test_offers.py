@@ -177,9 +177,9 @@ def test_old_messages_are_forgotten(store, clock) -> None:
 @pytest.mark.parametrize(
     ("sql", "params", "index"),
     [
-        (outbox.FIND_OFFERS, (None, 0, ["g7"], 10), "durable_task_retry"),
+        (outbox.FIND_OFFERS, (None, 0, '["g7"]', 10), "durable_task_retry"),
         (outbox.FIND_PUSHES, (None, 0, 10), "durable_outbox_push"),
-        (outbox.FIND_FOR_STREAMS, (None, 0, ["poll://uni@g7/w7"], 10), "durable_outbox_address"),
+        (outbox.FIND_FOR_STREAMS, (None, 0, '["poll://uni@g7/w7"]', 10), "durable_outbox_address"),
         (
             outbox.FIND_FOR_GROUP,
             (None, 0, "poll://any@g7", "poll://any@g70", 10),

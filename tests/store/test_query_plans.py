@@ -6,6 +6,7 @@ The statements are those that the engine's own calls send, recorded by the drive
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -14,7 +15,15 @@ from django.db import connection, transaction
 
 from durable.machine.internal import LeaseExpiry, PromiseTimeout, RetryDispatch, ScheduleFire
 from durable.protocol.annotations import Annotation
-from durable.protocol.requests import PromiseGet, PromiseRegisterCallback, TaskGet, TaskHalt
+from durable.protocol.requests import (
+    PromiseGet,
+    PromiseRegisterCallback,
+    Request,
+    TaskGet,
+    TaskHalt,
+)
+from durable.store import specialised
+from durable.store.base import Program
 from durable.store.claims import claim, heartbeat
 from durable.store.database import DatabaseStore
 from durable.store.due import find_due
@@ -105,6 +114,15 @@ def _numbers(count: int) -> str:
     )
 
 
+def _specialised(store: DatabaseStore, *requests: Request) -> object:
+    if connection.vendor == "sqlite":  # it has none
+        return store.run(*requests)
+    program = Program(requests)
+    clock = store.statement_clock()
+    answered, _ = specialised.run(store.connection, [program], store.config, clock)
+    return answered[program]
+
+
 HELD = {f"r{number}": 1 for number in range(1, 600, 24)}
 """What one worker of eight holds."""
 
@@ -149,6 +167,17 @@ WORK: dict[str, tuple[Work, set[str]]] = {
             "durable_promise_undrained",
         },
     ),
+    "start, specialised": (
+        lambda s: _specialised(s, create("new", {"resonate:target": "g1"}, NEVER)),
+        set(),
+    ),
+    "checkpoint, specialised": (
+        lambda s: _specialised(
+            s, fence(create("r7.2", INTERNAL, NEVER), "r7"), fence(settle("r7.2"), "r7")
+        ),
+        set(),
+    ),
+    "ending, specialised": (lambda s: _specialised(s, fulfill("r22")), set()),
     "descendants": (lambda s: fetch_descendants(s, "r25"), {"durable_promise_lineage"}),
 }
 
@@ -165,19 +194,9 @@ def recorded(timed: DatabaseStore, clock: Clock) -> Iterator[dict[str, list[Stat
 
 def _record(store: DatabaseStore, work: Work) -> Iterator[Statement]:
     found: list[Statement] = []
-    raw = connection.connection
     with pytest.raises(RollBackError), transaction.atomic():
-        if connection.vendor == "postgresql":
-            raw.cursor_factory, original = _recorder(found), raw.cursor_factory
-        else:
-            raw.set_trace_callback(lambda sql: found.append((sql, ())))
-        try:
+        with _recording(found):
             assert work(store) is not None
-        finally:
-            if connection.vendor == "postgresql":
-                raw.cursor_factory = original
-            else:
-                raw.set_trace_callback(None)
         raise RollBackError
     for sql, params in found:
         if re.match(
@@ -186,13 +205,22 @@ def _record(store: DatabaseStore, work: Work) -> Iterator[Statement]:
             yield sql, params
 
 
-def _recorder(found: list[Statement]) -> type[psycopg.Cursor[Any]]:
-    class Recorder(psycopg.Cursor[Any]):
-        def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
-            found.append((str(query), tuple(params or ())))
-            return super().execute(query, params, **options)
+@contextmanager
+def _recording(found: list[Statement]) -> Iterator[None]:
+    if connection.vendor == "sqlite":
+        connection.connection.set_trace_callback(lambda sql: found.append((sql, ())))
+        yield
+        connection.connection.set_trace_callback(None)
+        return
+    execute = psycopg.Cursor.execute
 
-    return Recorder
+    def record(cursor: Any, query: Any, params: Any = None, **options: Any) -> Any:
+        found.append((str(query), tuple(params or ())))
+        return execute(cursor, query, params, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(psycopg.Cursor, "execute", record)
+        yield
 
 
 @pytest.mark.postgres_only(reason="the next one is SQLite's")
@@ -223,7 +251,7 @@ def _explain(sql: str, params: Sequence[Any], mode: str) -> Iterator[dict[str, A
     numbers = iter(range(1, 100))
     prepared = re.sub("%s", lambda _: f"${next(numbers)}", sql)
     execute(f"set plan_cache_mode = {mode}")
-    connection.connection.execute(f"prepare hot{_types(params, sql)} as {prepared}")
+    connection.connection.execute(f"prepare hot{_types(params)} as {prepared}")
     try:
         values = f"({', '.join(['%s'] * len(params))})" if params else ""
         with connection.cursor() as cursor:  # writes the values into the text, as needed here
@@ -236,11 +264,11 @@ def _explain(sql: str, params: Sequence[Any], mode: str) -> Iterator[dict[str, A
     yield from _nodes(plans[0]["Plan"])
 
 
-def _types(params: Sequence[Any], sql: str) -> str:
-    """The types that the driver sends along; arrays of the writing statements name theirs."""
-    if not params or ("unnest(%s::" in sql and "durable_task t join" not in sql):
+def _types(params: Sequence[Any]) -> str:
+    """The types that the driver sends along."""
+    if not params:
         return ""
-    names = {bool: "boolean", int: "bigint", list: "text[]"}
+    names = {bool: "boolean", int: "bigint"}
     return f"({', '.join(names.get(type(value), 'unknown') for value in params)})"
 
 
