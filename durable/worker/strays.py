@@ -24,6 +24,14 @@ def names_of(registry: Registry) -> frozenset[str]:
     return frozenset(function.name for function in registry)
 
 
+def find_streamed(groups: Collection[str]) -> set[str]:
+    """Return the groups that have event streams, in any process."""
+    alive = Stream.objects.using(conf.database_alias()).filter(
+        gateway__seen_at__gte=clock.now_ms() - _GONE_MS
+    )
+    return set(alive.filter(queue__in=groups).values_list("queue", flat=True))
+
+
 class Found(NamedTuple):
     """Groups where nobody else may know, and what to claim there."""
 
@@ -43,12 +51,11 @@ class Strays:
         if time.monotonic() < self._looks_at:
             return None
         self._looks_at = time.monotonic() + _LOOK_SECONDS
-        alias, now = conf.database_alias(), clock.now_ms()
-        streams = Stream.objects.using(alias).filter(gateway__seen_at__gte=now - _GONE_MS)
-        streamed = set(streams.filter(queue__in=groups).values_list("queue", flat=True))
+        streamed = find_streamed(groups)
         alone = [group for group in groups if group not in streamed]
         if not alone:
             return None
+        alias, now = conf.database_alias(), clock.now_ms()
         others = Worker.objects.using(alias).filter(seen_at__gte=now - conf.lease_ms())
         known = set(names)
         for served, functions in others.values_list("groups", "functions"):

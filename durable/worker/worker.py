@@ -23,12 +23,14 @@ from durable.worker.heartbeat import Heartbeat
 from durable.worker.passes import Pass, log_outcome
 from durable.worker.strays import Strays, names_of
 from durable.worker.threads import FunctionThreads
+from durable.worker.versions import HAND_OVER_MS, ForeignVersions
 from durable.workflow.execution import Execution
 from durable.workflow.registry import registry
 
 _POLL_SECONDS = 1.0
 _PAUSE_AFTER_ERROR = 1.0
 _SPARE_THREADS = 8
+_MS = 1000
 
 _logger = logging.getLogger(__name__)
 
@@ -51,7 +53,9 @@ class Worker:
         self._grace = grace
         self._sender = sender or get_sender()
         self._topics = frozenset({EVERYTHING, *map(ready, self.groups)})
+        self._registry = registry
         self._strays = Strays()
+        self._versions = ForeignVersions(registry)
         self._passes: dict[str, Pass] = {}
         self._threads = FunctionThreads(concurrency + _SPARE_THREADS)
         self._claimer = ThreadPoolExecutor(1, thread_name_prefix="durable-claim")
@@ -120,25 +124,27 @@ class Worker:
             return False
         loop = asyncio.get_running_loop()
         try:
-            claims = await loop.run_in_executor(self._claimer, self._claim_in_thread, free)
+            claims, others = await loop.run_in_executor(self._claimer, self._claim_in_thread, free)
         except DatabaseError:
             _logger.exception("cannot claim", extra={"action": "claim"})
             await asyncio.sleep(_PAUSE_AFTER_ERROR)
             return True
         for claim in claims:
             self._start_pass(claim)
-        return len(claims) == free
+        await self._release(others)
+        return len(claims) + len(others) == free
 
-    def _claim_in_thread(self, limit: int) -> list[Claim]:
+    def _claim_in_thread(self, limit: int) -> tuple[list[Claim], list[Claim]]:
+        """Return what to run, and what to hand on to the others of the group."""
         try:
-            names = names_of(registry)
+            names = self._versions.names_to_claim(self.groups)
             claims = self._claim_wanted(self.groups, Wanted(names, is_listed=True), limit)
-            if not claims and (strays := self._strays.look(self.groups, names)):
+            if not claims and (strays := self._strays.look(self.groups, names_of(self._registry))):
                 claims = self._claim_wanted(strays.groups, strays.wanted, 1)
         except DatabaseError:
             connections[conf.database_alias()].close()
             raise
-        return claims
+        return self._versions.split(claims)
 
     def _claim_wanted(self, groups: Sequence[str], wanted: Wanted, limit: int) -> list[Claim]:
         return self._sender.claim(
@@ -147,8 +153,9 @@ class Worker:
 
     async def _rest(self) -> None:
         """Sleep until work is announced, a slot frees, or it is time to look again."""
+        seconds = HAND_OVER_MS / _MS if self._versions.is_holding else _POLL_SECONDS
         try:
-            async with asyncio.timeout(_POLL_SECONDS):
+            async with asyncio.timeout(seconds):
                 await self._wake.wait()
         except TimeoutError:
             pass
@@ -157,7 +164,7 @@ class Worker:
         one = Pass(claim)
         one.execution = Execution(
             self._sender,
-            registry,
+            self._registry,
             claim,
             in_thread=self._threads.run,
             slots=self._slots,
@@ -173,7 +180,7 @@ class Worker:
             log_outcome(task_id, outcome)
         except Exception:  # a defect of the engine must not take the worker down
             _logger.exception("pass failed", extra={"action": "pass", "task": task_id})
-            await self._release([one])
+            await self._release([one.claim])
         finally:
             if self._passes.get(task_id) is one:
                 del self._passes[task_id]
@@ -190,14 +197,12 @@ class Worker:
         _, late = await asyncio.wait(tasks, timeout=self._grace)
         for task in late:
             task.cancel()
-        await self._release([tasks[task] for task in late])
+        await self._release([tasks[task].claim for task in late])
 
-    async def _release(self, passes: Sequence[Pass]) -> None:
+    async def _release(self, claims: Sequence[Claim]) -> None:
         futures = [
-            asyncio.wrap_future(
-                self._sender.submit(TaskRelease(one.claim.task.id, one.claim.task.version))
-            )
-            for one in passes
+            asyncio.wrap_future(self._sender.submit(TaskRelease(one.task.id, one.task.version)))
+            for one in claims
         ]
         for failed in await asyncio.gather(*futures, return_exceptions=True):
             if isinstance(failed, BaseException):
