@@ -5,6 +5,7 @@ import secrets
 import urllib.error
 import urllib.request
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from msgspec import DecodeError, Raw, Struct, json
 
@@ -72,11 +73,11 @@ class RemoteServer:
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         body = _envelope(kind, data, token=self._token)
-        request = urllib.request.Request(self._url, data=body, headers=headers)  # noqa: S310
-        if request.type not in {"http", "https"}:
+        if _scheme_of(self._url) not in {"http", "https"}:
             message = f"{self._url} is neither http nor https"
             raise AskError(message)
         try:
+            request = urllib.request.Request(self._url, data=body, headers=headers)  # noqa: S310
             with urllib.request.urlopen(request, timeout=_SECONDS) as response:  # noqa: S310
                 answer = response.read()
         except urllib.error.HTTPError as error:  # the status is that of the envelope
@@ -85,6 +86,14 @@ class RemoteServer:
             message = f"{self._url} cannot be reached: {error}"
             raise AskError(message) from error
         return _data_of(answer)
+
+
+def _scheme_of(url: str) -> str:
+    try:
+        return urlsplit(url).scheme
+    except ValueError as error:
+        message = f"{url} is no URL"
+        raise AskError(message) from error
 
 
 def _envelope(kind: str, data: dict[str, Any], *, token: str) -> bytes:
@@ -97,7 +106,7 @@ def _envelope(kind: str, data: dict[str, Any], *, token: str) -> bytes:
 def _data_of(body: bytes) -> Any:
     try:
         answer = json.decode(body, type=_Answer)
-    except DecodeError as error:
+    except (DecodeError, UnicodeDecodeError) as error:
         message = "the answer is none of the protocol: is this the right URL?"
         raise AskError(message) from error
     data = json.decode(answer.data)

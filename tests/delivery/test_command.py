@@ -5,19 +5,31 @@ import io
 import json
 import time
 from argparse import ArgumentTypeError
+from collections.abc import Iterator
 
 import pytest
 from django.core.management import call_command
 
+from durable.gateway import tokens
 from durable.management import arguments
 from durable.management.call_tree import draw
 from durable.models import Promise, Task
+from tests.interop.conftest import free_port, is_listening
+from tests.processes import Process, running, wait_until
 
 
 def run(*words: str) -> object:
     out = io.StringIO()
     call_command("durable", *words, stdout=out, stderr=io.StringIO())
     return json.loads(out.getvalue())
+
+
+def error_of(*words: str) -> str:
+    errors = io.StringIO()
+    with pytest.raises(SystemExit) as left:
+        call_command("durable", *words, stdout=io.StringIO(), stderr=errors)
+    assert left.value.code == 1
+    return errors.getvalue().strip()
 
 
 def decoded(value: dict) -> object:
@@ -107,18 +119,63 @@ def test_schedules(transactional_db) -> None:
 
 
 def test_a_refusal_is_an_error(transactional_db) -> None:
-    errors = io.StringIO()
-    with pytest.raises(SystemExit) as left:
-        call_command("durable", "promises", "get", "nothing", stderr=errors)
-    assert left.value.code == 1
-    assert errors.getvalue().strip() == "Error: Promise not found"
+    assert error_of("promises", "get", "nothing") == "Error: Promise not found"
 
 
 def test_a_server_that_is_not_there_is_an_error() -> None:
-    errors = io.StringIO()
-    with pytest.raises(SystemExit):
-        call_command("durable", "promises", "get", "p", "-S", "http://127.0.0.1:9", stderr=errors)
-    assert errors.getvalue().startswith("Error: http://127.0.0.1:9/ cannot be reached: ")
+    error = error_of("promises", "get", "p", "-S", "http://127.0.0.1:9")
+    assert error.startswith("Error: http://127.0.0.1:9/ cannot be reached: ")
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("ftp://127.0.0.1/x", "ftp://127.0.0.1/x/ is neither http nor https"),
+        ("nonsense", "nonsense/ is neither http nor https"),
+        ("http://[", "http://[/ is no URL"),
+    ],
+)
+def test_what_is_no_server(url, text) -> None:
+    assert error_of("promises", "get", "p", "-S", url) == f"Error: {text}"
+
+
+# On a server
+
+
+@pytest.fixture
+def server(process_env, tmp_path) -> Iterator[str]:
+    """The URL of a server that asks for tokens."""
+    port = free_port()
+    env = {**process_env, "DURABLE_AUTH_REQUIRED": "true"}
+    tokens.issue("first", prefix="", role="", groups=[], expires_at=None, using="default")
+    with running(Process(env, tmp_path / "serve.log", "serve", "--port", str(port))):
+        wait_until(lambda: is_listening(port), seconds=40, what="the server")
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.mark.timeout(90)
+def test_the_same_on_a_server(server, capsys) -> None:
+    token = tokens.issue(
+        "shop", prefix="shop/", role="", groups=[], expires_at=None, using="default"
+    )
+    there = ["--server", server, "--token", token]
+    made = run("invoke", "shop/1", "-f", "sell", "--arg", '{"n": 1}', *there)["promise"]
+    assert decoded(made["param"])["args"] == [{"n": 1}]
+    assert Promise.objects.get(id="shop/1").started_by == "token:shop"
+    assert run("tasks", "get", "shop/1", *there)["task"]["state"] == "pending"
+    run("invoke", "theirs/1", "-f", "sell", "-S", server, "-T", issue_all())
+    found = run("promises", "search", *there)["promises"]
+    assert [one["id"] for one in found] == ["shop/1"]
+    call_command("durable", "tree", "shop/1", *there)
+    assert capsys.readouterr().out == "shop/1 (run sell) pending\n"
+    assert error_of("promises", "resolve", "theirs/1", *there) == "Error: Forbidden"
+    assert error_of("promises", "get", "shop/1", "-S", server) == "Error: Unauthorized"
+    lost = error_of("promises", "get", "shop/1", "-S", f"{server}/accounts/login")
+    assert lost == "Error: the answer is none of the protocol: is this the right URL?"
+
+
+def issue_all() -> str:
+    return tokens.issue("all", prefix="", role="", groups=[], expires_at=None, using="default")
 
 
 def test_a_tree(transactional_db) -> None:
