@@ -62,15 +62,22 @@ class ForeignVersions:
     def _names_held(self) -> set[str]:
         """Return the functions of tasks that have just become free; forget those taken since."""
         now = clock.now_ms()
-        rows = Task.objects.using(conf.database_alias()).filter(promise_id__in=self._handed_on)
+        waiting = Task.objects.using(conf.database_alias()).filter(
+            promise_id__in=self._handed_on, state=TaskState.PENDING
+        )
+        found = {
+            task_id: (version, not_before)
+            for task_id, version, not_before in waiting.values_list(
+                "promise_id", "version", "not_before"
+            )
+        }
         held = set()
-        for task_id, state, version, not_before in rows.values_list(
-            "promise_id", "state", "version", "not_before"
-        ):
-            if version != self._handed_on[task_id].version:
+        for task_id, handed_on in list(self._handed_on.items()):
+            version, not_before = found.get(task_id, (0, 0))
+            if version != handed_on.version:
                 del self._handed_on[task_id]
-            elif state == TaskState.PENDING and now - HAND_OVER_MS < not_before <= now:
-                held.add(self._handed_on[task_id].name)
+            elif now - HAND_OVER_MS < not_before <= now:
+                held.add(handed_on.name)
         return held
 
     def split(self, claims: Iterable[Claim]) -> tuple[list[Claim], list[Claim]]:
