@@ -1,10 +1,22 @@
 """What the official SDKs do with a real gateway between them: calls within and across languages."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
 import durable
 from durable.models import Promise, Task
-from tests.interop.conftest import KINDS, PYTHON, TYPESCRIPT, Gateway, Kind
+from tests.interop.conftest import (
+    KINDS,
+    OLD_PYTHON,
+    OLD_TYPESCRIPT,
+    PYTHON,
+    TYPESCRIPT,
+    Gateway,
+    Kind,
+)
+from tests.interop.people import Person, make_person
 from tests.interop.sdks import Sdk, SdkError
 from tests.processes import wait_until
 
@@ -66,36 +78,82 @@ def test_sleep(sdk, unique) -> None:
     assert child.settled_at == child.timeout_at
 
 
-def test_a_latent_promise_settled_by_a_person(sdk, kind, unique) -> None:
+@pytest.fixture(scope="module")
+def olga(gateway: Gateway) -> Iterator[Person]:
+    """May answer any question."""
+    user = make_person("olga", "settle_any")
+    yield Person(gateway.url, "olga")
+    user.delete()
+
+
+def test_a_latent_promise_is_settled_on_its_page(sdk, kind, unique, olga: Person) -> None:
     answer = sdk.order("run", unique, "ask")
     child = f"{unique}{kind.child}"
     wait_until(lambda: state(child) == "pending", seconds=20, what="the promise")
-    wait_until(
-        lambda: Task.objects.filter(promise_id=unique, state="suspended").exists(),
-        seconds=20,
-        what="the wait",
-    )
-    durable.promises.resolve(child, {"approved": True})
-    assert answer.result(timeout=20) == {"approved": True}
+    suspended = Task.objects.filter(promise_id=unique, state="suspended")
+    wait_until(suspended.exists, seconds=20, what="the wait")
+    page = olga.answer(child, "approve", value='{"approved": true, "by": "naïve ☃"}')
+    assert "You approved this" in page
+    assert answer.result(timeout=20) == {"approved": True, "by": "naïve ☃"}
 
 
-def test_a_rejection_reaches_the_workflow(sdk, kind, unique) -> None:
+def test_a_rejection_on_its_page_reaches_the_workflow(sdk, kind, unique, olga: Person) -> None:
     answer = sdk.order("run", unique, "ask")
     child = f"{unique}{kind.child}"
     wait_until(lambda: state(child) == "pending", seconds=20, what="the promise")
-    durable.promises.reject(child, "not today")
+    assert "You rejected this" in olga.answer(child, "reject", comment="not today")
     with pytest.raises(SdkError, match="not today"):
         answer.result(timeout=20)
+    assert state(unique) == "rejected"
 
 
-def test_detached(sdk, kind, unique) -> None:
-    found = sdk.ask("run", unique, "detach", "add", kind.group, 4, 5)
-    wait_until(lambda: state(found) == "resolved", seconds=20, what="the detached call")
+def test_a_promise_settled_by_a_program_reaches_the_workflow(sdk, kind, unique) -> None:
+    """Perhaps before it is waited for."""
+    answer = sdk.order("run", unique, "ask")
+    child = f"{unique}{kind.child}"
+    wait_until(lambda: state(child) == "pending", seconds=20, what="the promise")
+    assert durable.promises.resolve(child, [1, None]).applied
+    assert answer.result(timeout=20) == [1, None]
+
+
+@pytest.mark.parametrize(
+    ("one", "two"), [(PYTHON, OLD_PYTHON), (TYPESCRIPT, OLD_TYPESCRIPT)], ids=["python", "ts"]
+)
+@pytest.mark.slow
+def test_versions_of_one_language_call_each_other(get_sdk, one: Kind, two: Kind) -> None:
+    for caller, called in ((one, two), (two, one)):
+        get_sdk(called)
+        root = f"{caller.group}-calls-{called.group}"
+        assert get_sdk(caller).ask("run", root, "call", "twice", called.group, 3) == 12
+
+
+def value_of(promise_id: str) -> Any:
+    return durable.get(promise_id).result(timeout=20)
+
+
+def test_detached(sdk, kind, unique, other) -> None:
+    for n, (func, group) in enumerate(
+        [("add", kind.group), ("add", other), ("native_add", "native")]
+    ):
+        found = sdk.ask("run", f"{unique}-{n}", "detach", func, group, n, 5)
+        assert value_of(found) == n + 5
+
+
+def test_detached_by_a_native_function(gateway, sdk, kind, unique) -> None:
+    start = durable.options(target="native").start
+    found = start(unique, "native_detach", "twice", kind.group, 3).result(timeout=20)
+    assert value_of(found) == 12
 
 
 def test_an_error_travels(sdk, unique, other) -> None:
     with pytest.raises(SdkError, match="out of paper"):
         sdk.ask("run", unique, "call", "fail", other, "out of paper")
+    assert state(unique) == "rejected"
+
+
+def test_an_error_of_a_native_function_travels(sdk, unique) -> None:
+    with pytest.raises(SdkError, match="out of thread"):
+        sdk.ask("run", unique, "call", "native_fail", "native", "out of thread")
     assert state(unique) == "rejected"
 
 
@@ -118,6 +176,12 @@ def test_fan_out_of_a_hundred(sdk, unique, other) -> None:
 
 def test_fan_out_to_native_functions(sdk, unique) -> None:
     assert sdk.ask("run", unique, "fan", "native_add", "native", 100) == sum(range(100)) + 100
+
+
+def test_fan_out_from_a_native_function(gateway, sdk, kind, unique) -> None:
+    start = durable.options(target="native").start
+    handle = start(unique, "native_fan", "add", kind.group, 100)
+    assert handle.result(timeout=30) == sum(range(100)) + 100
 
 
 def test_schedule(sdk, kind, unique) -> None:
