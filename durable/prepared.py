@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 type Params = Sequence[Any] | Mapping[str, Any]
 
 
-def execute(
-    connection: BaseDatabaseWrapper, sql: str, params: Params = ()
-) -> "Cursor[Any]":
+def execute(connection: BaseDatabaseWrapper, sql: str, params: Params = ()) -> "Cursor[Any]":
     """Run a statement on an open connection to PostgreSQL; raises the driver's own errors."""
     from psycopg import Cursor  # noqa: PLC0415 - psycopg is optional
 

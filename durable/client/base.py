@@ -1,7 +1,7 @@
 """The port that workflows, workers and pages speak through; it hides where the engine is."""
 
+import asyncio
 from collections.abc import Collection, Mapping
-from concurrent.futures import Future
 from typing import Protocol
 
 from durable.protocol.annotations import Annotation
@@ -24,10 +24,10 @@ class Sender(Protocol):
         or rolls back with the caller's own rows.
         """
 
-    def submit(
+    def ask(
         self, *requests: Request, annotations: Annotations | None = None
-    ) -> Future[list[Reply]]:
-        """Run a program in a transaction of its own, without blocking the calling thread."""
+    ) -> asyncio.Future[list[Reply]]:
+        """Run a program in a transaction of its own, without blocking the running event loop."""
 
     def claim(
         self, groups: Collection[str], *, pid: str, ttl: int, limit: int, wanted: Wanted = ANY

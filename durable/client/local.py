@@ -1,9 +1,9 @@
 """Straight into this process's store, on the caller's transaction when there is one."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Collection, Mapping
-from concurrent.futures import Future
 
 from durable.client.base import Annotations, Claim, Sender
 from durable.exceptions import PromiseNotFoundError, WaitInTransactionError
@@ -33,11 +33,11 @@ class LocalSender:
         """Run a program; inside ``transaction.atomic()`` it is part of the caller's transaction."""
         return self._store.run(*requests, annotations=annotations)
 
-    def submit(
+    def ask(
         self, *requests: Request, annotations: Annotations | None = None
-    ) -> Future[list[Reply]]:
-        """Run a program in a transaction of its own, without blocking."""
-        return self._store.submit(*requests, annotations=annotations)
+    ) -> asyncio.Future[list[Reply]]:
+        """Run a program in a transaction of its own, without blocking the event loop."""
+        return self._store.ask(*requests, annotations=annotations)
 
     def claim(
         self, groups: Collection[str], *, pid: str, ttl: int, limit: int, wanted: Wanted = ANY

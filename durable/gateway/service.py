@@ -8,7 +8,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -135,7 +134,7 @@ class Service:
             return await executor.run(self._surface.run, request, at=at)
         notes, store = _notes(request, grant), self._get_store()
         replies = [
-            await _result_of(store.submit(part, annotations=notes, preload=True))
+            await _result_of(store.ask(part, annotations=notes, preload=True))
             for part in _parts(request)
         ]
         return next((reply for reply in replies if not reply.is_ok), replies[-1])
@@ -151,10 +150,10 @@ class Service:
         return await executor.run(search, self._get_store(), request, prefix=prefix)
 
 
-async def _result_of(future: Future[list[Reply]]) -> Reply:
+async def _result_of(future: asyncio.Future[list[Reply]]) -> Reply:
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
-            [reply] = await asyncio.wrap_future(future)
+            [reply] = await future
     except TimeoutError as error:
         raise Refused(503, "Timed out: read before trying again") from error
     return reply

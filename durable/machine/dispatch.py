@@ -13,8 +13,12 @@ from durable.protocol.validation import find_error
 
 def step(env: Env, request: Request) -> Reply:
     """Answer one request; what it changes is in ``env.effects`` (protocol.md 3)."""
-    if error := find_error(request):
-        return invalid(error)
+    error = find_error(request)
+    return invalid(error) if error else answer(env, request)
+
+
+def answer(env: Env, request: Request) -> Reply:
+    """Answer a request in which ``find_error`` finds none."""
     match request:
         case requests.PromiseGet():
             return promises.get(env, request)

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from durable.protocol.records import PromiseRecord, ScheduleRecord, TaskRecord
 from durable.protocol.states import PromiseState, TaskState
-from durable.protocol.validation import tag_errors, text_errors
+from durable.protocol.validation import find_tag_error, find_text_error
 
 MAX_LIMIT = 1000
 
@@ -72,7 +72,11 @@ def _errors(search: Search) -> Iterator[str]:
             yield "Limit must be a positive integer"
         elif search.limit > MAX_LIMIT:
             yield f"Invalid 'limit' — must be between 1 and {MAX_LIMIT}"
-    if search.cursor is not None:
-        yield from text_errors("Cursor", search.cursor)
-    if isinstance(search, PromiseSearch | ScheduleSearch) and search.tags is not None:
-        yield from tag_errors("Tags", search.tags)
+    if search.cursor is not None and (error := find_text_error("Cursor", search.cursor)):
+        yield error
+    if (
+        isinstance(search, PromiseSearch | ScheduleSearch)
+        and search.tags is not None
+        and (error := find_tag_error("Tags", search.tags))
+    ):
+        yield error

@@ -5,7 +5,7 @@ of PostgreSQL's btree holds less than 2704 bytes and some hold two of them; no t
 PostgreSQL cannot store, or half a surrogate pair, which no encoding can.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from durable.protocol import tags
 from durable.protocol.records import Value
@@ -47,7 +47,27 @@ _LONGEST_INSTANT = str(MAX_INSTANT)
 
 def find_error(request: Request) -> str | None:
     """Return the text of the first broken type rule, or None."""
-    return next(_errors(request), None)
+    match request:
+        case PromiseCreate():
+            return _find_in_promise(request)
+        case PromiseGet():
+            return _find_in_name("Promise ID", request.id)
+        case PromiseSettle():
+            return _find_in_name("Promise ID", request.id) or _find_in_value("Value", request.value)
+        case PromiseRegisterCallback():
+            return _find_in_name("Awaited promise ID", request.awaited) or _find_in_name(
+                "Awaiter promise ID", request.awaiter
+            )
+        case PromiseRegisterListener():
+            return _find_in_name("Promise ID", request.awaited) or _find_in_name(
+                "Address", request.address
+            )
+        case ScheduleGet() | ScheduleDelete():
+            return _find_in_name("Schedule ID", request.id)
+        case ScheduleCreate():
+            return _find_in_schedule(request)
+        case _:
+            return _find_in_task_request(request)
 
 
 def expand_template(template: str, schedule_id: str, instant: str) -> str:
@@ -55,134 +75,122 @@ def expand_template(template: str, schedule_id: str, instant: str) -> str:
     return template.replace("{{.id}}", schedule_id).replace("{{.timestamp}}", instant)
 
 
-def _errors(request: Request) -> Iterator[str]:
-    match request:
-        case PromiseCreate():
-            yield from _promise_errors(request)
-        case PromiseGet():
-            yield from _required("Promise ID", request.id)
-        case PromiseSettle():
-            yield from _required("Promise ID", request.id)
-            yield from _value_errors("Value", request.value)
-        case PromiseRegisterCallback():
-            yield from _required("Awaited promise ID", request.awaited)
-            yield from _required("Awaiter promise ID", request.awaiter)
-        case PromiseRegisterListener():
-            yield from _required("Promise ID", request.awaited)
-            yield from _required("Address", request.address)
-        case ScheduleGet() | ScheduleDelete():
-            yield from _required("Schedule ID", request.id)
-        case ScheduleCreate():
-            yield from _schedule_errors(request)
-        case _:
-            yield from _task_errors(request)
+def _find_in_promise(request: PromiseCreate) -> str | None:
+    return (
+        _find_in_name("Promise ID", request.id)
+        or _find_in_instant("TimeoutAt", request.timeout_at)
+        or _find_in_value("Param", request.param)
+        or find_tag_error("Tags", request.tags)
+    )
 
 
-def _promise_errors(request: PromiseCreate) -> Iterator[str]:
-    yield from _required("Promise ID", request.id)
-    yield from _instant("TimeoutAt", request.timeout_at)
-    yield from _value_errors("Param", request.param)
-    yield from tag_errors("Tags", request.tags)
+def _find_in_schedule(request: ScheduleCreate) -> str | None:
+    return (
+        _find_in_name("Schedule ID", request.id)
+        or _find_in_name("Cron", request.cron, MAX_CRON_BYTES)
+        or _find_in_name("Promise ID", request.promise_id)
+        or _find_in_instant("PromiseTimeout", request.promise_timeout)
+        or _find_in_value("PromiseParam", request.promise_param)
+        or find_tag_error("PromiseTags", request.promise_tags)
+        or _find_in_longest(request)
+    )
 
 
-def _schedule_errors(request: ScheduleCreate) -> Iterator[str]:
-    yield from _required("Schedule ID", request.id)
-    yield from _required("Cron", request.cron, MAX_CRON_BYTES)
-    yield from _required("Promise ID", request.promise_id)
-    yield from _instant("PromiseTimeout", request.promise_timeout)
-    yield from _value_errors("PromiseParam", request.promise_param)
-    yield from tag_errors("PromiseTags", request.promise_tags)
+def _find_in_longest(request: ScheduleCreate) -> str | None:
     longest = expand_template(request.promise_id, request.id, _LONGEST_INSTANT)
-    yield from text_errors("Promise ID, when expanded,", longest)
+    return find_text_error("Promise ID, when expanded,", longest)
 
 
-def _task_errors(request: Request) -> Iterator[str]:
+def _find_in_task_request(request: Request) -> str | None:
     match request:
-        case TaskCreate():
-            yield from _required("Process ID", request.pid)
-            yield from _lease(request.ttl)
-            yield from _promise_errors(request.action)
-        case TaskAcquire():
-            yield from _task(request.id, request.version)
-            yield from _required("Process ID", request.pid)
-            yield from _lease(request.ttl)
-        case TaskHeartbeat():
-            yield from _required("Process ID", request.pid)
-            for ref in request.tasks:
-                yield from _task(ref.id, ref.version)
-        case TaskSuspend():
-            yield from _task(request.id, request.version)
-            for action in request.actions:
-                yield from _errors(action)
         case TaskFence() | TaskFulfill():
-            yield from _task(request.id, request.version)
-            yield from _errors(request.action)
+            return _find_in_task(request.id, request.version) or find_error(request.action)
+        case TaskCreate():
+            return (
+                _find_in_name("Process ID", request.pid)
+                or _find_in_lease(request.ttl)
+                or _find_in_promise(request.action)
+            )
+        case TaskAcquire():
+            return (
+                _find_in_task(request.id, request.version)
+                or _find_in_name("Process ID", request.pid)
+                or _find_in_lease(request.ttl)
+            )
+        case TaskHeartbeat():
+            return _find_in_name("Process ID", request.pid) or _first(
+                _find_in_task(ref.id, ref.version) for ref in request.tasks
+            )
+        case TaskSuspend():
+            return _find_in_task(request.id, request.version) or _first(
+                map(find_error, request.actions)
+            )
         case TaskRelease():
-            yield from _task(request.id, request.version)
+            return _find_in_task(request.id, request.version)
         case TaskGet() | TaskHalt() | TaskContinue():
-            yield from _required("Task ID", request.id)
+            return _find_in_name("Task ID", request.id)
+    return None
 
 
-def _task(task_id: str, version: int) -> Iterator[str]:
-    yield from _required("Task ID", task_id)
-    if version < 0:
-        yield "Version must be a non-negative integer"
+def _first(errors: Iterable[str | None]) -> str | None:
+    return next(filter(None, errors), None)
 
 
-def _lease(ttl: int) -> Iterator[str]:
+def _find_in_task(task_id: str, version: int) -> str | None:
+    if error := _find_in_name("Task ID", task_id):
+        return error
+    return "Version must be a non-negative integer" if version < 0 else None
+
+
+def _find_in_lease(ttl: int) -> str | None:
     if ttl < 1:
-        yield "TTL must be a positive integer"
-    elif ttl > MAX_INSTANT:
-        yield f"TTL must not exceed {MAX_INSTANT}"
+        return "TTL must be a positive integer"
+    return f"TTL must not exceed {MAX_INSTANT}" if ttl > MAX_INSTANT else None
 
 
-def _instant(name: str, value: int) -> Iterator[str]:
+def _find_in_instant(name: str, value: int) -> str | None:
     if value < 0:
-        yield f"{name} must be a non-negative integer"
-    elif value > MAX_INSTANT:
-        yield f"{name} must not exceed {MAX_INSTANT}"
+        return f"{name} must be a non-negative integer"
+    return f"{name} must not exceed {MAX_INSTANT}" if value > MAX_INSTANT else None
 
 
-def _required(name: str, text: str, limit: int = MAX_ID_BYTES) -> Iterator[str]:
-    if not text:
-        yield f"{name} is required"
-    else:
-        yield from text_errors(name, text, limit)
+def _find_in_name(name: str, text: str, limit: int = MAX_ID_BYTES) -> str | None:
+    return find_text_error(name, text, limit) if text else f"{name} is required"
 
 
-def text_errors(name: str, text: str, limit: int = MAX_ID_BYTES) -> Iterator[str]:
-    """Yield what keeps a short text from being stored; ``limit`` in bytes."""
+def find_text_error(name: str, text: str, limit: int = MAX_ID_BYTES) -> str | None:
+    """Return what keeps a short text from being stored, or None; ``limit`` in bytes."""
     if problem := _find_unstorable(text):
-        yield f"{name} {problem}"
-    elif len(text) > limit // 4 and _size(text) > limit:
-        yield f"{name} must not exceed {limit} bytes"
+        return f"{name} {problem}"
+    if len(text) > limit // 4 and _size(text) > limit:
+        return f"{name} must not exceed {limit} bytes"
+    return None
 
 
-def tag_errors(name: str, promise_tags: Mapping[str, str]) -> Iterator[str]:
-    """Yield what keeps tags from being stored."""
+def find_tag_error(name: str, promise_tags: Mapping[str, str]) -> str | None:
+    """Return what keeps tags from being stored, or None."""
     if not promise_tags:
-        return
+        return None
     if len(promise_tags) > MAX_TAGS:
-        yield f"{name} must not be more than {MAX_TAGS}"
-    yield from _mapping_errors(name, promise_tags)
-    for tag in _INDEXED_TAGS:
-        if tag in promise_tags:
-            yield from text_errors(tag, promise_tags[tag])
+        return f"{name} must not be more than {MAX_TAGS}"
+    return _find_in_mapping(name, promise_tags) or _first(
+        find_text_error(tag, promise_tags[tag]) for tag in _INDEXED_TAGS if tag in promise_tags
+    )
 
 
-def _value_errors(name: str, value: Value) -> Iterator[str]:
+def _find_in_value(name: str, value: Value) -> str | None:
     if value.data is not None and (problem := _find_unstorable(value.data)):
-        yield f"{name} data {problem}"
-    if value.headers:
-        yield from _mapping_errors(f"{name} headers", value.headers)
+        return f"{name} data {problem}"
+    return _find_in_mapping(f"{name} headers", value.headers) if value.headers else None
 
 
-def _mapping_errors(name: str, texts: Mapping[str, str]) -> Iterator[str]:
+def _find_in_mapping(name: str, texts: Mapping[str, str]) -> str | None:
     everything = "".join([part for pair in texts.items() for part in pair])
     if problem := _find_unstorable(everything):
-        yield f"{name} {problem}"
-    elif len(everything) > MAX_TAGS_BYTES // 4 and _size(everything) > MAX_TAGS_BYTES:
-        yield f"{name} must not exceed {MAX_TAGS_BYTES} bytes"
+        return f"{name} {problem}"
+    if len(everything) > MAX_TAGS_BYTES // 4 and _size(everything) > MAX_TAGS_BYTES:
+        return f"{name} must not exceed {MAX_TAGS_BYTES} bytes"
+    return None
 
 
 def _find_unstorable(text: str) -> str | None:

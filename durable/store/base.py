@@ -12,13 +12,13 @@ from durable.machine.footprint import Footprint, footprint_of
 from durable.protocol.annotations import Annotation
 from durable.protocol.requests import (
     PromiseGet,
-    Reply,
     Request,
     ScheduleGet,
     TaskGet,
     TaskHeartbeat,
 )
 from durable.protocol.validation import find_error
+from durable.store.futures import ReplyFuture
 
 MAX_LOCKED_IDS = 2000
 """Ids locked in one transaction: the database's lock table is finite."""
@@ -65,15 +65,18 @@ class Program:
     annotations: Mapping[str, Annotation] = field(default_factory=dict)
     now: int = 0
     preload: bool = False
-    future: Future[list[Reply]] = field(default_factory=Future)
+    future: ReplyFuture = field(default_factory=Future)
+    errors: tuple[str | None, ...] = field(init=False)
+    """The type rule that each request breaks, if any."""
     footprint: Footprint = field(init=False)
 
     def __post_init__(self) -> None:
         self.annotations = {one: _storable(note) for one, note in self.annotations.items()}
+        self.errors = tuple(map(find_error, self.requests))
         promises: dict[str, None] = {}
         schedules: dict[str, None] = {}
-        for request in self.requests:
-            if find_error(request):  # refused before anything is read; its ids may be no ids
+        for request, error in zip(self.requests, self.errors, strict=True):
+            if error:  # refused before anything is read; its ids may be no ids
                 continue
             footprint = footprint_of(request)
             promises.update(dict.fromkeys(footprint.promises))

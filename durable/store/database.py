@@ -1,5 +1,6 @@
 """The store on Django's connections. Every write to a promise, task or schedule goes through it."""
 
+import asyncio
 import logging
 import threading
 import time
@@ -30,6 +31,7 @@ from durable.store.base import (
     StoreConflictError,
 )
 from durable.store.committer import Committer
+from durable.store.futures import LoopFuture, complete
 from durable.store.transaction import Transaction, is_held
 
 _INLINE_TRIES = 20
@@ -69,11 +71,12 @@ class DatabaseStore:
         caller's connection and ends with the caller's transaction; outside it shares a commit with
         whatever else is waiting. Raises what the database raises; refusals are replies.
         """
-        program = Program(requests, annotations or {}, now, preload)
+        future: Future[list[Reply]] = Future()
+        program = Program(requests, annotations or {}, now, preload, future)
         if self.connection.in_atomic_block:
             return self._run_inline(program)
         self._committer.submit(program)
-        return program.future.result()
+        return future.result()
 
     def submit(
         self,
@@ -82,9 +85,21 @@ class DatabaseStore:
         preload: bool = False,
     ) -> Future[list[Reply]]:
         """Run a program in a transaction that is never the caller's; does not block."""
-        program = Program(requests, annotations or {}, preload=preload)
+        future: Future[list[Reply]] = Future()
+        program = Program(requests, annotations or {}, preload=preload, future=future)
         self._committer.submit(program)
-        return program.future
+        return future
+
+    def ask(
+        self,
+        *requests: Request,
+        annotations: Mapping[str, Annotation] | None = None,
+        preload: bool = False,
+    ) -> asyncio.Future[list[Reply]]:
+        """Do as ``submit`` does, for the running event loop."""
+        future = LoopFuture()
+        self._committer.submit(Program(requests, annotations or {}, preload=preload, future=future))
+        return future.awaitable
 
     def fire(self, *steps: InternalStep, now: int = 0, patience: float | None = None) -> int | None:
         """Fire internal steps that may be due, in one transaction; return how many were.
@@ -218,8 +233,9 @@ class DatabaseStore:
             raise ConnectionLostError(*error.args) from error
 
     def _answer(self, programs: list[Program], replies: list[list[Reply]]) -> None:
-        for program, answers in zip(programs, replies, strict=True):
-            program.future.set_result(answers)
+        complete(
+            (program.future, answers) for program, answers in zip(programs, replies, strict=True)
+        )
 
     @contextmanager
     def _own_transaction(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from durable.machine import dispatch
 from durable.machine.effects import (
     DeleteSchedule,
     Effect,
@@ -11,13 +12,16 @@ from durable.machine.effects import (
     SetSchedule,
     SetTask,
 )
+from durable.machine.env import Env
 from durable.machine.internal import InternalStep, LeaseExpiry
-from durable.machine.state import Message, OutboxKey, Promise, Schedule, Task
+from durable.machine.replies import invalid
+from durable.machine.state import Config, Message, OutboxKey, Promise, Schedule, Task
 from durable.models.history import TaskEvent
 from durable.protocol import tags
 from durable.protocol.annotations import Annotation
-from durable.protocol.requests import Request, TaskFence
+from durable.protocol.requests import Reply, Request, TaskFence
 from durable.protocol.states import TaskState
+from durable.store.base import Program
 from durable.store.rows import Lineage, Loaded, Steering
 
 _MAX_BACKOFF_MS = 60_000
@@ -83,6 +87,18 @@ class Overlay:
     def add_schedule(self, schedule_id: str, schedule: Schedule | None) -> None:
         """Add a schedule, or note its absence."""
         self.loaded_schedules[schedule_id] = self.schedules[schedule_id] = schedule
+
+    def run(self, program: Program, *, now: int, config: Config) -> list[Reply]:
+        """Step the requests of a program at ``now``, and apply what each changes."""
+        replies = []
+        for request, error in zip(program.requests, program.errors, strict=True):
+            if error:
+                replies.append(invalid(error))
+                continue
+            env = Env(self, now=now, config=config)
+            replies.append(dispatch.answer(env, request))
+            self.apply(env.effects, request, now=now, annotations=program.annotations)
+        return replies
 
     def apply(
         self,

@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -254,6 +255,11 @@ def to_message(promise_id: str, address: str, version: int | None, record: str |
     return Unblock(json.decode(record or "", type=PromiseRecord), address)
 
 
+_REMEMBERED = 1024
+_LONGEST_REMEMBERED = 256
+"""Params of steps hold no arguments: they are short, and come again and again."""
+
+
 class _Invocation(msgspec.Struct):
     func: str
 
@@ -265,11 +271,20 @@ def function_of(param: Value) -> str | None:
     """Return the name of the function that a param calls (protocol.md 10.3); None for others."""
     if not param.data:
         return None
+    if len(param.data) > _LONGEST_REMEMBERED:
+        return _function_in(param.data)
+    return _remembered_function_in(param.data)
+
+
+def _function_in(data: str) -> str | None:
     try:
-        name = _invocation.decode(base64.b64decode(param.data, validate=True)).func
+        name = _invocation.decode(base64.b64decode(data, validate=True)).func
     except (binascii.Error, ValueError, RecursionError):
         return None
     return None if "\0" in name else name  # PostgreSQL has no NUL in text
+
+
+_remembered_function_in = lru_cache(_REMEMBERED)(_function_in)
 
 
 def records(rows: Iterable[Row], now: int) -> list[PromiseRecord]:

@@ -15,8 +15,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from msgspec.structs import replace
 
 from durable import signals
-from durable.machine import dispatch
-from durable.machine.env import Env
 from durable.machine.state import Config, Promise, Task
 from durable.notify import SETTLED, get_notifier, ready
 from durable.prepared import Params, execute
@@ -83,15 +81,6 @@ def _assume(program: Program, held: tuple[str, int] | None = None) -> Overlay:
     return overlay
 
 
-def _step(program: Program, overlay: Overlay, config: Config) -> list[Reply]:
-    replies = []
-    for request in program.requests:
-        env = Env(overlay, now=_ASSUMED_NOW, config=config)
-        replies.append(dispatch.step(env, request))
-        overlay.apply(env.effects, request, now=_ASSUMED_NOW, annotations=program.annotations)
-    return replies
-
-
 def _promise_row(promise: Promise, overlay: Overlay, config: Config) -> Row:
     note = overlay.annotations.get(promise.id, _PLAIN)
     return rows.promise_row(promise, overlay.lineages[promise.id], note, config.profile)
@@ -144,7 +133,7 @@ class Start:
             case _:
                 return None
         overlay = _assume(program)
-        replies = _step(program, overlay, config)
+        replies = overlay.run(program, now=_ASSUMED_NOW, config=config)
         promise, task = overlay.promises.get(key), overlay.tasks.get(key)
         if promise is None or task is None or task.retry_at != _ASSUMED_NOW:
             return None
@@ -200,7 +189,7 @@ class Checkpoint:
         if held is None or key is None or key == held[0] or program.preload:
             return None
         overlay = _assume(program, held)
-        replies = _step(program, overlay, config)
+        replies = overlay.run(program, now=_ASSUMED_NOW, config=config)
         promise = overlay.promises.get(key)
         if (
             promise is None
@@ -274,7 +263,7 @@ class Ending:
             case _:
                 return None
         overlay = _assume(program, (task_id, version))
-        replies = _step(program, overlay, config)
+        replies = overlay.run(program, now=_ASSUMED_NOW, config=config)
         promise = overlay.promises.get(task_id)
         if promise is None or promise.is_pending:
             return None

@@ -11,7 +11,7 @@ from durable.machine.footprint import Footprint, footprint_of
 from durable.machine.internal import CallbackDrain, InternalStep, ListenerDrain, ScheduleFire
 from durable.machine.state import Config, Promise
 from durable.protocol.annotations import Annotation
-from durable.protocol.requests import Reply, Request
+from durable.protocol.requests import Reply
 from durable.protocol.states import TaskState
 from durable.store import rows, statements, tallies
 from durable.store.base import MAX_LOCKED_IDS, Program
@@ -95,13 +95,7 @@ class Transaction:
 
     def run(self, program: Program) -> list[Reply]:
         """Run the requests of an admitted program."""
-        return [self._step(request, program.annotations) for request in program.requests]
-
-    def _step(self, request: Request, annotations: Mapping[str, Annotation]) -> Reply:
-        env = Env(self.overlay, now=self.now, config=self.config)
-        reply = dispatch.step(env, request)
-        self.overlay.apply(env.effects, request, now=self.now, annotations=annotations)
-        return reply
+        return self.overlay.run(program, now=self.now, config=self.config)
 
     def fire(self, step: InternalStep) -> bool:
         """Fire one admitted internal step; return whether it was due."""

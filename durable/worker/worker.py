@@ -200,10 +200,7 @@ class Worker:
         await self._release([tasks[task].claim for task in late])
 
     async def _release(self, claims: Sequence[Claim]) -> None:
-        futures = [
-            asyncio.wrap_future(self._sender.submit(TaskRelease(one.task.id, one.task.version)))
-            for one in claims
-        ]
+        futures = [self._sender.ask(TaskRelease(one.task.id, one.task.version)) for one in claims]
         for failed in await asyncio.gather(*futures, return_exceptions=True):
             if isinstance(failed, BaseException):
                 _logger.warning("cannot release", extra={"action": "release"}, exc_info=failed)

@@ -14,6 +14,8 @@ from msgspec import json
 from durable.protocol.records import EMPTY, Value
 from durable.workflow.errors import DecodingError, EncodingError
 
+_REMEMBERED = 1024
+
 
 class _Named(msgspec.Struct):
     func: str
@@ -90,6 +92,7 @@ def encode_invocation(
     return Value(data=encode_text(document, what))
 
 
+@lru_cache(_REMEMBERED)
 def encode_name(name: str, version: int) -> Value:
     """Return the param of a call in this process: its arguments stay in memory."""
     return Value(data=encode_text({"func": name, "version": version}, "a name"))

@@ -1,6 +1,5 @@
 """Where those who start and settle get their sender from, and how they ask it."""
 
-import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -49,8 +48,8 @@ def ask[T](question: Question[T]) -> T:
 
 async def ask_async[T](question: Question[T]) -> T:
     """Ask without blocking the event loop, always in a transaction of its own."""
-    submitted = get_sender().submit(*question.requests, annotations=question.notes)
-    return question.read(await asyncio.wrap_future(submitted))
+    sender = get_sender()
+    return question.read(await sender.ask(*question.requests, annotations=question.notes))
 
 
 def promise_in(reply: Reply, request: Request, promise_id: str) -> PromiseRecord:

@@ -277,6 +277,7 @@ class Execution:
             outcome = self._outcome or outcome
         if outcome.ending is Ending.RELEASED:
             return await self._release(outcome)
+        await asyncio.sleep(0)  # all that most of them need
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=self._config.grace)
             if late:

@@ -32,6 +32,8 @@ class Traits(NamedTuple):
     style: Style
     takes_context: bool
     signature: inspect.Signature | None
+    fitting: set[tuple[int, tuple[str, ...]]]
+    """Numbers of arguments, and names of keywords, that are known to fit the signature."""
 
 
 class Shapes(NamedTuple):
@@ -64,12 +66,15 @@ class Function(NamedTuple):
 
     def check(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Raise the ``TypeError`` of calling it with these arguments, before anything runs."""
-        if self.traits.signature is not None:
-            try:
-                self.traits.signature.bind(*self._with_context(args), **kwargs)
-            except TypeError as error:
-                message = f"{self.name}(): {error}"
-                raise TypeError(message) from None
+        shape = len(args), tuple(kwargs)
+        if self.traits.signature is None or shape in self.traits.fitting:
+            return
+        try:
+            self.traits.signature.bind(*self._with_context(args), **kwargs)
+        except TypeError as error:
+            message = f"{self.name}(): {error}"
+            raise TypeError(message) from None
+        self.traits.fitting.add(shape)
 
     def _with_context(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         return (None, *args) if self.traits.takes_context else args
@@ -167,9 +172,9 @@ def traits_of(call: Callable[..., Any]) -> Traits:
     try:
         signature = inspect.signature(call)
     except (TypeError, ValueError):  # some built-ins have none
-        return Traits(Style.PLAIN, takes_context=False, signature=None)
+        return Traits(Style.PLAIN, takes_context=False, signature=None, fitting=set())
     takes_context = next(iter(signature.parameters), None) == CONTEXT_NAME
-    return Traits(_style(call), takes_context, signature)
+    return Traits(_style(call), takes_context, signature, fitting=set())
 
 
 @_once

@@ -132,9 +132,8 @@ class Journal:
 
     async def submit(self, *requests: Request, notes: Notes | None = None) -> list[Reply]:
         """Run a program. An engine that fails ends the pass, never the function."""
-        future = asyncio.wrap_future(self.sender.submit(*requests, annotations=notes))
         try:
-            return await future
+            return await self.sender.ask(*requests, annotations=notes)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():

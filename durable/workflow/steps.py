@@ -3,8 +3,7 @@
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -160,15 +159,15 @@ class Steps:
     async def _run(self, frame: Frame, call: LocalCall) -> Any:
         value, failed = None, None
         try:
-            async with self._limit(frame):
-                value = await drive(
-                    call.function.call,
-                    call.function.traits.style,
-                    _args(frame, call),
-                    call.kwargs,
-                    perform=partial(self._perform, frame),
-                    in_thread=self._in_thread,
-                )
+            driven = drive(
+                call.function.call,
+                call.function.traits.style,
+                _args(frame, call),
+                call.kwargs,
+                perform=partial(self._perform, frame),
+                in_thread=self._in_thread,
+            )
+            value = await (self._limit(frame, driven) if _is_limited(frame) else driven)
         except _OURS:
             raise
         except BaseException as error:  # noqa: BLE001 - whatever the function raises
@@ -182,19 +181,14 @@ class Steps:
         self._report_unperformed(frame)
         return value
 
-    @asynccontextmanager
-    async def _limit(self, frame: Frame) -> AsyncIterator[None]:
-        """Hold a step on the event loop to its own deadline; a thread cannot be stopped."""
-        parent, style = frame.parent, frame.function.traits.style
-        if parent is None or frame.timeout_at >= parent.timeout_at or style is Style.PLAIN:
-            yield
-            return
+    async def _limit(self, frame: Frame, driven: Coroutine[Any, Any, Any]) -> Any:
+        """Hold a step on the event loop to its own deadline."""
         left = max(0, frame.timeout_at - self._config.clock()) / 1000
         try:
             async with asyncio.timeout(left) as limit:
                 # once it waits for others, its deadline is the engine's affair
                 frame.on_first_call.append(partial(limit.reschedule, None))
-                yield
+                return await driven
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -289,6 +283,16 @@ class Steps:
                 extra={"action": "command_unperformed", "promise_id": frame.id},
             )
         frame.unperformed.clear()
+
+
+def _is_limited(frame: Frame) -> bool:
+    """Whether a step has a deadline before its caller's; a thread cannot be stopped at one."""
+    parent = frame.parent
+    return (
+        parent is not None
+        and frame.timeout_at < parent.timeout_at
+        and frame.function.traits.style is not Style.PLAIN
+    )
 
 
 def _args(frame: Frame, call: LocalCall) -> tuple[Any, ...]:

@@ -92,7 +92,7 @@ def test_a_wait_gives_up_though_the_committer_is_stuck(
 ) -> None:
     sender.send(create("a", EXTERNAL, NEVER))
     held = threads.hold(lambda: None)
-    stuck = sender.submit(create("b", EXTERNAL, NEVER))
+    stuck = get_store().submit(create("b", EXTERNAL, NEVER))
     began = time.monotonic()
     assert sender.wait("a", 0.05) is None
     assert time.monotonic() - began < TIMEOUT / 2

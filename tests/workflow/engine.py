@@ -4,7 +4,6 @@ import asyncio
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 import time_machine
@@ -108,10 +107,10 @@ class MemorySender:
         self._changed.notify_all()
         return replies
 
-    def submit(
+    def ask(
         self, *requests: Request, annotations: Annotations | None = None
-    ) -> Future[list[Reply]]:
-        future: Future[list[Reply]] = Future()
+    ) -> asyncio.Future[list[Reply]]:
+        future: asyncio.Future[list[Reply]] = asyncio.get_running_loop().create_future()
         try:
             future.set_result(self.send(*requests, annotations=annotations))
         except CrashError as error:

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import gc
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -688,16 +688,16 @@ async def test_a_write_that_the_engine_drops_releases_as_stuck():
         await ctx.run(lambda: 1)
 
     world = world_of(flow)
-    submit = world.sender.submit
+    ask = world.sender.ask
 
     def drop(*requests, annotations=None):
-        future = submit(*requests, annotations=annotations)
+        future = ask(*requests, annotations=annotations)
         if isinstance(requests[0], TaskFence):
-            future = Future()
+            future = asyncio.get_running_loop().create_future()
             future.cancel()
         return future
 
-    world.sender.submit = drop
+    world.sender.ask = drop
     assert await world.step() == stuck("the engine dropped a write")
 
 
