@@ -16,9 +16,9 @@ from durable.delivery.streams import Stream, hub
 from durable.gateway import cors
 from durable.gateway.auth import Caller, Refused, forbidden, get_access
 from durable.protocol.messages import KEEPALIVE
+from durable.protocol.validation import find_text_error
 
 KEEPALIVE_SECONDS = 15.0
-MAX_NAME = 512
 
 _HEADERS = [
     (b"content-type", b"text/event-stream"),
@@ -165,6 +165,11 @@ def parse_path(scope: Any) -> tuple[str, str] | None:
         return None
     with suppress(UnicodeDecodeError):
         group, worker = (unquote(part, errors="strict") for part in parts[1:])
-        if all(0 < len(name) <= MAX_NAME and "\0" not in name for name in (group, worker)):
+        if _is_name(group) and _is_name(worker):
             return group, worker
     return None
+
+
+def _is_name(text: str) -> bool:
+    """Whether a row of ours can hold it, and its index, which has both."""
+    return bool(text) and find_text_error("Name", text) is None

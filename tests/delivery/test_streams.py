@@ -1,9 +1,13 @@
 """Event streams as clients see them: framing, rotation, who gets which message, and when."""
 
 import asyncio
+import logging
+import random
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import quote
 
 import pytest
 from django.db import DatabaseError, connection
@@ -160,6 +164,57 @@ def test_names_are_percent_decoded(connect) -> None:
 def test_other_paths_are_refused(connect, path, status, text) -> None:
     response = connect(path=path).response
     assert (response.status, response.read().decode()) == (status, text)
+
+
+def test_the_longest_names_fit_into_their_index(connect, caplog) -> None:
+    """No database compresses these."""
+    dice = random.Random(5)
+    group, worker = (  # the group's address has to fit, too
+        "".join(chr(dice.randrange(0x20000, 0x2A000)) for _ in range(size)) for size in (253, 256)
+    )
+    client = connect(quote(group), quote(worker))
+    wait_until(lambda: Stream.objects.filter(worker=worker).exists(), seconds=5, what="its row")
+    create("t", f"poll://any@{group}")
+    assert task_id(client.next()) == "t"
+    for path in (f"{worker * 2}/{worker * 2}", f"{group}/{worker}x"):
+        assert connect(path=f"/poll/{quote(path)}").response.status == 404
+    assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
+
+
+PIECES = [
+    b"g", b"%00", b"%ff", b"%C3%A9", b"%F0%9F%98%80", b"%ED%A0%80", b"%2F", b"/", b"//", b"..",
+    b"%", b"%zz", b"?", b"?token=x", b"#", b"'", b'"', b"%0d%0a", b"\xff", b"\xc3\xa9", b" ", b"\t",
+    b"x" * 600, b"%25", b"~", b"@", b":", b";", b"&", b"+", b"\\",
+]  # fmt: skip
+HEADERS = [
+    b"", b"Authorization: Bearer x\r\n", b"Authorization: \xff\r\n", b"Origin: null\r\n",
+    b"Origin: http://[\r\n", b"Last-Event-ID: \xe2\x98\x83\r\n", b"Content-Length: 5\r\n\r\nabcde",
+    b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"Accept: */*\r\nAccept: x\r\n",
+    b"Upgrade: websocket\r\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_hostile_paths_and_headers_are_no_faults(connect, caplog, seed: int) -> None:
+    """Whatever it is, it is a stream or refused; the dispatcher can live with it."""
+    dice = random.Random(seed)
+    good = connect("good", "w")
+    port = good._connection.port
+    statuses = set()
+    for _ in range(150):
+        path = b"".join(dice.choices(PIECES, k=dice.randrange(5)))
+        path = dice.choice([b"/poll/", b"//poll/g/", b"/poll/g/", b"/poll"]) + path
+        method = dice.choice([b"GET", b"GET", b"GET", b"POST", b"OPTIONS", b"HEAD", b"BREW"])
+        request = method + b" " + path + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+            client.sendall(request + dice.choice(HEADERS) + b"\r\n")
+            statuses.add(int(client.makefile("rb").readline().split()[1]))
+    assert statuses <= {200, 204, 400, 403, 404, 405}
+    assert {200, 204, 400, 404, 405} <= statuses
+    wait_until(lambda: len(hub) == 1, seconds=10, what="the end of the others")
+    create("after", "poll://any@good")
+    assert task_id(good.next()) == "after"
+    assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
 
 
 def test_there_is_a_limit(connect, settings) -> None:
