@@ -5,10 +5,8 @@ A row may say pending although its deadline has passed; every status here is pro
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
-from operator import or_
 from typing import Any, NamedTuple, Self
 
 from django.contrib.auth import get_user_model
@@ -19,32 +17,47 @@ from django.db.models import (
     Exists,
     F,
     Func,
+    IntegerField,
+    Min,
     Model,
     OuterRef,
     Q,
     QuerySet,
+    Subquery,
     TextField,
     Value,
     When,
     Window,
 )
-from django.db.models.functions import RowNumber, Substr
+from django.db.models.functions import Coalesce, RowNumber, Substr
 from django.db.models.lookups import Exact
 from django.http import QueryDict
 
 from dashboard.inbox_queries import deciders_of
+from dashboard.models import HumanTask
 from dashboard.payloads import PREVIEW_SOURCE, preview
-from dashboard.states import BY_SLUG, OPEN, Status, projected, settled_status
+from dashboard.states import BY_SLUG, OPEN, SETTLED, Status, projected, settled_status
 from dashboard.waiting import Fleet, Part, Reason, explain
 from durable import conf
-from durable.models import Callback, Promise, Worker
+from durable.models import Callback, Promise, Task, Worker
+from durable.models.fields import IsTargeted
 from durable.protocol import tags
 from durable.protocol.states import PromiseState, TaskState
 
 PAGE_SIZE = 50
 MAX_WORKERS = 1000
 _HIGHEST = chr(0x10FFFF)
+_PREFIX_LIMIT = 5000
 _REFUSED = [PromiseState.REJECTED.value, PromiseState.REJECTED_CANCELED.value]
+_PLACES = {status: place for place, status in enumerate(OPEN)}
+_HOLDS_UP = Q(task__stuck__isnull=False) | Q(task__state=TaskState.HALTED.value)
+_AWAITS_WORKER = [TaskState.PENDING.value, TaskState.ACQUIRED.value]
+# The tasks that may give a status to their execution, each condition that of an index.
+_TASKS = {
+    Status.STUCK: [Q(stuck__isnull=False) | Q(state=TaskState.HALTED.value)],
+    Status.RUNNING: [Q(state=TaskState.ACQUIRED.value)],
+    Status.QUEUED: [Q(state=state) for state in _AWAITS_WORKER],
+}
 _PAYLOADS = ("param_data", "param_headers", "value_data", "value_headers")
 
 
@@ -88,55 +101,22 @@ def end_of(row: Promise, now: int) -> int | None:
     return row.timeout_at if row.timeout_at <= now else None
 
 
-def _has_status(status: Status, now: int) -> Q:
-    """Match the roots that show this status."""
-    pending = Q(state=PromiseState.PENDING.value, timeout_at__gt=now)
-    match status:
-        case Status.SUCCEEDED:
-            return Q(state=PromiseState.RESOLVED.value)
-        case Status.FAILED:
-            return Q(state=PromiseState.REJECTED.value)
-        case Status.CANCELLED:
-            return Q(state=PromiseState.REJECTED_CANCELED.value)
-        case Status.TIMED_OUT:
-            late = Q(state=PromiseState.PENDING.value, timeout_at__lte=now)
-            return Q(state=PromiseState.REJECTED_TIMEDOUT.value) | late
-        case Status.WAITING:
-            others = OPEN[: OPEN.index(Status.WAITING)]
-            return reduce(lambda so_far, one: so_far & ~_has_part(one, now), others, pending)
-        case _:
-            stronger = OPEN[: OPEN.index(status)]
-            start = pending & _has_part(status, now)
-            return reduce(lambda so_far, one: so_far & ~_has_part(one, now), stronger, start)
-
-
-def _has_part(status: Status, now: int) -> Q:
-    # Not correlated: the open parts of all executions are few beside the settled ones.
-    return Q(id__in=_parts(now).filter(category=status.slug).values("origin"))
-
-
 # --- What is still open in an execution ---
 
 
-def _category(now: int) -> Case:
-    """Say which status a live promise gives to its execution; ``waiting`` only if no other does."""
+def _place(now: int) -> Case:
+    """Say which status a live promise gives to its execution, by its place in ``OPEN``."""
     return Case(
-        When(
-            Q(task__stuck__isnull=False) | Q(task__state=TaskState.HALTED.value),
-            then=Value(Status.STUCK.slug),
-        ),
+        When(_HOLDS_UP, then=_PLACES[Status.STUCK]),
         When(
             Q(task__state=TaskState.ACQUIRED.value, task__expires_at__gt=now),
-            then=Value(Status.RUNNING.slug),
+            then=_PLACES[Status.RUNNING],
         ),
-        When(
-            task__state__in=[TaskState.PENDING.value, TaskState.ACQUIRED.value],
-            then=Value(Status.QUEUED.slug),
-        ),
-        When(task__isnull=False, then=Value(Status.WAITING.slug)),
-        When(IS_TIMER, then=Value(Status.SLEEPING.slug)),
-        default=Value(Status.HUMAN.slug),
-        output_field=TextField(),
+        When(task__state__in=_AWAITS_WORKER, then=_PLACES[Status.QUEUED]),
+        When(task__isnull=False, then=_PLACES[Status.WAITING]),
+        When(IS_TIMER, then=_PLACES[Status.SLEEPING]),
+        default=_PLACES[Status.HUMAN],
+        output_field=IntegerField(),
     )
 
 
@@ -144,11 +124,11 @@ def _parts(now: int) -> QuerySet[Any]:
     """Live promises; timers and outside answers count only when a task waits for them."""
     is_awaited = Exists(rows(Callback).filter(awaited_id=OuterRef("pk")))
     return (
-        # External promises only: the index on deadlines holds exactly these.
+        # External promises only: the index of what is open holds exactly these.
         rows(Promise)
         .filter(state=PromiseState.PENDING.value, is_external=True, timeout_at__gt=now)
         .filter(Q(task__isnull=False) | is_awaited)
-        .annotate(category=_category(now))
+        .annotate(kind=_place(now))
     )
 
 
@@ -156,9 +136,10 @@ def live_parts(origins: Collection[str], now: int) -> dict[str, dict[Status, Par
     """Return per execution, for every status it has, the first promise with it. One query."""
     if not origins:
         return {}
-    kinds = [F("origin"), F("category")]
+    kinds = [F("origin"), F("kind")]
     # Of several timers the first to end matters, of everything else the oldest.
-    first = Case(When(category=Status.SLEEPING.slug, then=F("timeout_at")), default=F("created_at"))
+    sleeping = _PLACES[Status.SLEEPING]
+    first = Case(When(kind=sleeping, then=F("timeout_at")), default=F("created_at"))
     found = (
         _parts(now)
         .filter(origin__in=origins)
@@ -169,20 +150,19 @@ def live_parts(origins: Collection[str], now: int) -> dict[str, dict[Status, Par
         )
         .filter(place=1)
         .values(
-            *("id", "origin", "category", "total", "function", "target", "human_task__title"),
+            *("id", "origin", "kind", "total", "function", "target"),
             *("created_at", "timeout_at", "task__pid", "task__queue"),
             *("task__not_before", "task__releases", "task__stuck"),
         )
     )
     parts: dict[str, dict[Status, Part]] = {}
     for row in found:
-        status = BY_SLUG[row["category"]]
+        status = OPEN[row["kind"]]
         parts.setdefault(row["origin"], {})[status] = Part(
             id=row["id"],
             status=status,
             total=row["total"],
             function=row["function"] or "",
-            title=row["human_task__title"] or "",
             created_at=row["created_at"],
             timeout_at=row["timeout_at"],
             target=row["target"] or "",
@@ -207,11 +187,22 @@ def reasons(roots: Iterable[Promise], now: int) -> dict[str, Reason]:
     needs_fleet = _those(telling, Status.RUNNING, Status.QUEUED)
     fleet = read_fleet(now) if needs_fleet else Fleet()
     asked = [telling[origin].id for origin in _those(telling, Status.HUMAN)]
-    names = deciders_of(asked) if asked else {}
+    names, titles = (deciders_of(asked), titles_of(asked)) if asked else ({}, {})
     return {
-        origin: explain(part, now, fleet, names.get(part.id, ""), awaited.get(origin, ()))
+        origin: explain(
+            part._replace(title=titles.get(part.id, "")),
+            now,
+            fleet,
+            names.get(part.id, ""),
+            awaited.get(origin, ()),
+        )
         for origin, part in telling.items()
     }
+
+
+def titles_of(promise_ids: Collection[str]) -> dict[str, str]:
+    """Return the titles of questions. One query: joined to many promises, all titles are read."""
+    return dict(rows(HumanTask).filter(pk__in=promise_ids).values_list("pk", "title"))
 
 
 def most_telling(parts: Mapping[Status, Part]) -> Part:
@@ -271,18 +262,6 @@ class Filters:
             if value:
                 query[name] = value
         return query
-
-    def matching(self, now: int) -> Q:
-        """Match the executions asked for."""
-        found = Q()
-        if self.statuses:
-            found &= reduce(or_, (_has_status(status, now) for status in self.statuses))
-        if self.function:
-            found &= Q(function=self.function)
-        if self.prefix:
-            # A range uses the index on both databases, LIKE does not.
-            found &= Q(id__gte=self.prefix, id__lt=self.prefix + _HIGHEST)
-        return found
 
 
 class Cursor(NamedTuple):
@@ -352,21 +331,12 @@ def list_executions(
     filters: Filters, now: int, *, older: Cursor | None = None, newer: Cursor | None = None
 ) -> Page:
     """Return one page of executions: targeted roots, newest first."""
-    roots = (
-        rows(Promise)
-        .filter(filters.matching(now), is_root=True, task__isnull=False)
-        .annotate(
-            beginning=Case(When(state__in=_REFUSED, then=Substr("value_data", 1, PREVIEW_SOURCE)))
-        )
-        .defer(*_PAYLOADS)
-        .order_by("-created_at", "id")
-    )
     if newer is not None:
-        found = list(roots.filter(newer.newer()).order_by("created_at", "-id")[: PAGE_SIZE + 1])
+        found = _first(filters, now, newer.newer(), is_newest_last=True)
         has_newer, has_older = len(found) > PAGE_SIZE, True
         found = found[:PAGE_SIZE][::-1]
     else:
-        found = list((roots.filter(older.older()) if older else roots)[: PAGE_SIZE + 1])
+        found = _first(filters, now, older.older() if older else Q())
         has_newer, has_older = older is not None, len(found) > PAGE_SIZE
         found = found[:PAGE_SIZE]
     return Page(
@@ -374,6 +344,94 @@ def list_executions(
         Cursor.at(found[-1]) if found and has_older else None,
         Cursor.at(found[0]) if found and has_newer else None,
     )
+
+
+def _first(filters: Filters, now: int, place: Q, *, is_newest_last: bool = False) -> list[Promise]:
+    """Return the first executions from a place on, one more than a page has.
+
+    A query for each way to match: each goes along an index that has its executions in order, which
+    the database does not do for all in one.
+    """
+    roots = (
+        # As the indexes of executions have it: roots that have a task.
+        rows(Promise)
+        .filter(place, IsTargeted("tags"), is_root=True)
+        .annotate(
+            beginning=Case(When(state__in=_REFUSED, then=Substr("value_data", 1, PREVIEW_SOURCE)))
+        )
+        .defer(*_PAYLOADS)
+        .order_by(*(("created_at", "-id") if is_newest_last else ("-created_at", "id")))
+    )
+    chosen = _beginning_with(filters.prefix, roots) if filters.prefix else roots
+    # What ends between two queries is found in two ways, and the later one counts.
+    ways = (way[: PAGE_SIZE + 1] for way in _ways(filters, now, chosen))
+    found = list({row.id: row for way in ways for row in way}.values())
+    # By the second key and then, in an order that keeps equals as they are, by the first.
+    found.sort(key=lambda row: row.id, reverse=is_newest_last)
+    found.sort(key=lambda row: row.created_at, reverse=not is_newest_last)
+    return found[: PAGE_SIZE + 1]
+
+
+def _beginning_with(prefix: str, roots: QuerySet[Promise]) -> QuerySet[Promise]:
+    """Leave the executions whose ids begin in some way: few are looked up.
+
+    Of many we go along the list until the page is full: far, when all of them are old.
+    """
+    # A range uses the index on both databases, LIKE does not.
+    found = rows(Promise).filter(id__gte=prefix, id__lt=prefix + _HIGHEST).order_by("id")
+    few = list(found.values_list("id", "is_root")[: _PREFIX_LIMIT + 1])
+    if len(few) <= _PREFIX_LIMIT:
+        return roots.filter(id__in=[promise_id for promise_id, is_root in few if is_root])
+    # Not a range, for which SQLite would leave the order and sort them all.
+    return roots.alias(start=Substr("id", 1, len(prefix))).filter(start=prefix)
+
+
+def _ways(filters: Filters, now: int, roots: QuerySet[Promise]) -> Iterator[QuerySet[Promise]]:
+    """Yield the ways to be what the filters ask for, in the order in which executions pass them."""
+    if not filters.statuses and not filters.function:
+        yield roots
+        return
+    if filters.function:
+        roots = roots.filter(function=filters.function)
+    wanted = filters.statuses or tuple(Status)
+    pending = roots.filter(state=PromiseState.PENDING.value)
+    places = [_PLACES[status] for status in wanted if status in _PLACES]
+    if len(places) == len(OPEN):
+        yield pending.filter(timeout_at__gt=now)
+    elif places:
+        yield _showing(places, pending, now)
+    if Status.TIMED_OUT in wanted:
+        late = rows(Promise).filter(
+            state=PromiseState.PENDING.value, is_external=True, timeout_at__lte=now
+        )
+        yield pending.filter(id__in=late.values("id"))
+    for state, status in SETTLED.items():
+        if status in wanted:
+            yield roots.filter(state=state.value)
+
+
+def _showing(places: Collection[int], pending: QuerySet[Promise], now: int) -> QuerySet[Promise]:
+    """Leave the executions that show one of some open statuses, which the first of theirs is."""
+    # Asked for one execution after the other, until there are enough for a page.
+    strongest = (
+        _parts(now)
+        .filter(origin=OuterRef("id"))
+        .order_by()
+        .values("origin")
+        .annotate(place=Min("kind"))
+        .values("place")
+    )
+    # Nothing open in a pending execution: it is between two commits of ours.
+    shown = Coalesce(Subquery(strongest), _PLACES[Status.WAITING], output_field=IntegerField())
+    found = pending.filter(timeout_at__gt=now).alias(shown=shown).filter(shown__in=places)
+    tasks = [_TASKS[OPEN[place]] for place in places if OPEN[place] in _TASKS]
+    if len(tasks) < len(places):
+        return found
+    # What makes these is rare beside what is parked: begin there.
+    first, *others = (
+        rows(Task).filter(one).values("promise__origin") for some in tasks for one in some
+    )
+    return found.filter(id__in=first.union(*others) if others else first)
 
 
 def _lines(roots: Sequence[Promise], now: int) -> list[Execution]:
@@ -421,13 +479,10 @@ def _primary_key(text: str) -> Any:
 
 def find_root(promise_id: str) -> tuple[Promise, Promise] | None:
     """Return the promise with this id and the root of its call tree, which may be itself."""
-    found = {
-        row.id: row
-        for row in rows(Promise)
-        .select_related("task")
-        .filter(Q(id=promise_id) | Q(id__in=rows(Promise).filter(id=promise_id).values("origin")))
-    }
-    if promise_id not in found:
+    # One after the other: either condition has its index, together they have none.
+    found = rows(Promise).select_related("task")
+    row = found.filter(id=promise_id).first()
+    if row is None:
         return None
-    row = found[promise_id]
-    return row, found.get(row.origin, row)
+    root = row if row.origin == row.id else found.filter(id=row.origin).first()
+    return row, root or row

@@ -41,7 +41,7 @@ OPEN = tuple(status for status in Status if status not in FINAL)
 
 BY_SLUG = {status.slug: status for status in Status}
 
-_SETTLED = {
+SETTLED = {
     PromiseState.RESOLVED: Status.SUCCEEDED,
     PromiseState.REJECTED: Status.FAILED,
     PromiseState.REJECTED_CANCELED: Status.CANCELLED,
@@ -75,4 +75,4 @@ def projected(state: str, timeout_at: int, now: int, *, is_timer: bool) -> Promi
 
 def settled_status(state: PromiseState) -> Status | None:
     """Return the status of a settled promise; None for a pending one."""
-    return _SETTLED.get(state)
+    return SETTLED.get(state)

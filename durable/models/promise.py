@@ -5,10 +5,11 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import Q
 
-from durable.models.fields import Differs, IdField, OriginTag, ProtocolModel
+from durable.models.fields import Differs, IdField, IsTargeted, OriginTag, ProtocolModel
 from durable.protocol.states import PromiseState
 
 _PENDING = Q(state=PromiseState.PENDING.value)
+_EXECUTION = Q(is_root=True) & Q(IsTargeted("tags"))
 _UNRESOLVED = (
     PromiseState.REJECTED,
     PromiseState.REJECTED_CANCELED,
@@ -89,10 +90,28 @@ class Promise(ProtocolModel):
                 name="durable_promise_undrained", fields=["id"], condition=Q(is_undrained=True)
             ),
             models.Index(name="durable_promise_lineage", fields=["origin", "replayed_by"]),
+            # The list of executions, newest first: all, of a state, of a function in a state. Steps
+            # and other promises are in none of these.
             models.Index(
                 name="durable_promise_roots",
                 fields=["-created_at", "id"],
-                condition=Q(is_root=True),
+                condition=_EXECUTION,
+            ),
+            models.Index(
+                name="durable_promise_root_state",
+                fields=["state", "-created_at", "id"],
+                condition=_EXECUTION,
+            ),
+            models.Index(
+                name="durable_promise_root_call",
+                fields=["function", "state", "-created_at", "id"],
+                condition=_EXECUTION,
+            ),
+            # What an execution waits for: of a large one all but a few promises are settled.
+            models.Index(
+                name="durable_promise_open",
+                fields=["origin"],
+                condition=_PENDING & Q(is_external=True),
             ),
             # Searches by state: resolved promises are the many, and need none.
             models.Index(name="durable_promise_pending", fields=["id"], condition=_PENDING),

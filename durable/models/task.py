@@ -12,6 +12,7 @@ from durable.protocol.states import TaskState
 _ACQUIRED = Q(state=TaskState.ACQUIRED.value)
 _PENDING = Q(state=TaskState.PENDING.value)
 _PARKED = Q(state__in=[TaskState.SUSPENDED.value, TaskState.HALTED.value])
+_HELD_UP = Q(stuck__isnull=False) | Q(state=TaskState.HALTED.value)
 _LEASED = Q(pid__isnull=False, ttl__isnull=False, expires_at__isnull=False)
 _NOT_LEASED = Q(pid__isnull=True, ttl__isnull=True, expires_at__isnull=True)
 
@@ -65,6 +66,8 @@ class Task(ProtocolModel):
                 name="durable_task_retry", fields=["queue", "retry_at"], condition=_PENDING
             ),
             models.Index(name="durable_task_lease", fields=["expires_at"], condition=_ACQUIRED),
+            # The executions that show as stuck; hardly any task is ever in it.
+            models.Index(name="durable_task_stuck", fields=["promise"], condition=_HELD_UP),
             # Searches by state; fulfilled tasks are the many, and need none.
             models.Index(
                 name="durable_task_parked", fields=["state", "promise"], condition=_PARKED
