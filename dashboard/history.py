@@ -4,8 +4,8 @@ Only as much is read as a page shows, so that a long history opens as fast as a 
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
 from django.db.models import Case, F, Q, QuerySet, When
@@ -14,13 +14,16 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from dashboard.payloads import PREVIEW_SOURCE, preview
-from dashboard.queries import rows
+from dashboard.queries import rows, titles_of
 from dashboard.states import Status, projected, settled_status
 from durable.models import HistoryEvent, Promise, TaskEvent
+from durable.models.fields import IsTargeted
 from durable.protocol import tags
 from durable.protocol.states import PromiseState
 
 PAGE = 100
+MAX_TASKS = 1000
+"""More than these are looked for by the database as it likes."""
 
 MADE, TASK, SETTLED = range(3)
 """Sources of events; of two at the same time the one with the higher number happened later."""
@@ -83,11 +86,18 @@ class Page:
 
 
 def read_history(root: Promise, now: int, *, step: str = "", before: Place | None = None) -> Page:
-    """Return the newest events before a place, of all or of one step. Three queries."""
+    """Return the newest events before a place, of all or of one step. Five queries."""
     source = _Source(root, now, step, before)
     found = sorted([*source.made(), *source.tasks(), *source.settled()], key=_place, reverse=True)
     events = found[:PAGE]
-    return Page(events, events[-1].place if len(found) > PAGE else None)
+    titles = titles_of({event.promise_id for event in events if event.place.source != TASK})
+    return Page(
+        [
+            replace(event, name=title) if (title := titles.get(event.promise_id)) else event
+            for event in events
+        ],
+        events[-1].place if len(found) > PAGE else None,
+    )
 
 
 def _place(event: Event) -> Place:
@@ -102,30 +112,39 @@ class _Source:
         self._before = before
 
     def _promises(self) -> QuerySet[Promise]:
-        found = rows(Promise).filter(Q(origin=self._root.id) | Q(id=self._root.id))
+        # A root may say that it belongs to another lineage; the others are found by one index.
+        alone = Q() if self._root.origin == self._root.id else Q(id=self._root.id)
+        found = rows(Promise).filter(Q(origin=self._root.id) | alone)
         return found.filter(id=self._step) if self._step else found
 
     def _suffix(self, promise_id: str) -> str:
         return promise_id.removeprefix(self._root.id)
+
+    def _task_ids(self) -> Collection[str] | QuerySet[Any]:
+        """Return which promises have tasks: as values, so that their events are looked up."""
+        ids = self._promises().filter(IsTargeted("tags")).values_list("id", flat=True)
+        # In the order of an index, so that no more than the lineage is read.
+        few = list(ids.order_by("origin", "replayed_by")[: MAX_TASKS + 1])
+        return few if len(few) <= MAX_TASKS else ids
 
     def made(self) -> Iterator[Event]:
         """Promises that were made; steps that are stored when they end were not seen being made."""
         found = self._promises().exclude(created_at=Coalesce("settled_at", -1))
         if self._before is not None:
             found = found.filter(self._before.before(MADE, "created_at", "id"))
-        columns = ("id", "function", "tags", "created_at", "timeout_at", "human_task__title")
+        columns = ("id", "function", "tags", "created_at", "timeout_at")
         for row in found.order_by("-created_at", "-id").values(*columns)[: PAGE + 1]:
             yield Event(
                 Place(row["created_at"], MADE, row["id"]),
                 row["id"],
                 self._suffix(row["id"]),
-                _name(row),
+                row["function"] or "",
                 *_made(row),
             )
 
     def tasks(self) -> Iterator[Event]:
         """What happened to tasks."""
-        found = rows(HistoryEvent).filter(task_id__in=self._promises().values("id"))
+        found = rows(HistoryEvent).filter(task_id__in=self._task_ids())
         if self._before is not None:
             found = found.filter(self._before.before(TASK, "at", "id"))
         for event in found.order_by("-at", "-id")[: PAGE + 1]:
@@ -153,7 +172,7 @@ class _Source:
             found = found.filter(self._before.before(SETTLED, "ended", "id"))
         columns = (
             *("id", "function", "tags", "state", "timeout_at", "ended", "attempts"),
-            *("beginning", "human_task__title"),
+            "beginning",
         )
         for row in found.order_by("-ended", "-id").values(*columns)[: PAGE + 1]:
             yield self._settled(row)
@@ -172,16 +191,12 @@ class _Source:
             Place(row["ended"], SETTLED, row["id"]),
             row["id"],
             self._suffix(row["id"]),
-            _name(row),
+            row["function"] or "",
             status.mark,
             status.hue,
             text,
             preview(row["beginning"], is_error=is_error),
         )
-
-
-def _name(row: dict[str, Any]) -> str:
-    return row["human_task__title"] or row["function"] or ""
 
 
 def _made(row: dict[str, Any]) -> tuple[str, str, str, str]:

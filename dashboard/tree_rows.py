@@ -33,9 +33,10 @@ from django.db.models.functions import Coalesce, Length, RowNumber, Substr
 from dashboard import graph
 from dashboard.graph import STRIP_CELLS, Axis, Bar
 from dashboard.payloads import PREVIEW_SOURCE, preview
-from dashboard.queries import IS_TIMER, Tag, key_of, rows
+from dashboard.queries import IS_TIMER, Tag, key_of, rows, titles_of
 from dashboard.states import KIND_BY_SLUG, Kind, Status, projected, settled_status
 from durable.models import HistoryEvent, Promise
+from durable.models.fields import IsTargeted
 from durable.protocol import tags
 from durable.protocol.states import PromiseState, TaskState
 
@@ -165,10 +166,15 @@ class TreeReader:
 
     def read(self) -> tuple[dict[str, Branch], bool]:
         """Return entries by id of the parent or key of the group, and whether these are all."""
-        first = rows(Promise).filter(origin=self._root.id).values_list("id")[: SMALL + 2]
-        if len(first) <= SMALL + 1:
-            return self._arrange(list(self._steps(self._lineage()))), True
-        return self._read_opened(), False
+        # In the order of an index, so that this is what is read: many rows are of a large tree.
+        lineage = rows(Promise).filter(origin=self._root.id).order_by("origin", "replayed_by")
+        first = lineage.values_list("id")[: SMALL + 2]
+        is_small = len(first) <= SMALL + 1
+        branches = (
+            self._arrange(list(self._steps(self._lineage()))) if is_small else self._read_opened()
+        )
+        _put_titles(branches.values())
+        return branches, is_small
 
     def parents_among(self, nodes: Iterable[Node]) -> set[str]:
         """Return which nodes have children. Two queries, both by index.
@@ -236,7 +242,7 @@ class TreeReader:
             .annotate(
                 parent=Coalesce(Tag(tags.PARENT), F("origin"), output_field=text),
                 kind=Case(
-                    When(task__isnull=False, then=Value(Kind.CALL.slug)),
+                    When(IsTargeted("tags"), then=Value(Kind.CALL.slug)),
                     When(IS_TIMER, then=Value(Kind.TIMER.slug)),
                     When(is_external=True, then=Value(Kind.LATENT.slug)),
                     default=Value(Kind.STEP.slug),
@@ -254,7 +260,7 @@ class TreeReader:
             .order_by("start", Length("id"), "id")
             .values(
                 *("id", "parent", "kind", "name", "state", "timeout_at", "settled_at", "start"),
-                *("attempts", "last_error", "human_task__title", "beginning"),
+                *("attempts", "last_error", "beginning"),
                 *("task__state", "task__pid", "task__stuck", "task__expires_at"),
                 *more,
             )
@@ -389,7 +395,6 @@ class TreeReader:
             status=status,
             start=row["start"],
             end=end,
-            title=row["human_task__title"] or "",
             attempts=row["attempts"] or 1,
             preview=preview(row["beginning"], is_error=is_error) or (row["last_error"] or ""),
             pid=row["task__pid"] or "",
@@ -415,6 +420,18 @@ def _members_of(groups: Iterable[Group]) -> Q:
         (Q(name__in=some, kind=kind, parent=parent) for (parent, kind), some in names.items()),
         Q(pk__in=[]),
     )
+
+
+def _put_titles(branches: Iterable[Branch]) -> None:
+    """Name what waits for people as they see it. One query at most."""
+    asked = {
+        entry.id: entry
+        for branch in branches
+        for entry in branch.entries
+        if isinstance(entry, Node) and entry.kind is Kind.LATENT
+    }
+    for promise_id, title in titles_of(asked).items() if asked else ():
+        asked[promise_id].title = title
 
 
 def _first_children(node: Node) -> Iterator[str]:

@@ -12,6 +12,8 @@ from durable.protocol.states import PromiseState, TaskState
 
 _WEIGHTS = {state.value: weight for weight, state in enumerate(TaskState, start=1)}
 
+_OPEN = Q(state=PromiseState.PENDING.value, is_external=True)
+
 
 def read_versions(roots: Collection[str]) -> dict[str, Hashable]:
     """Return a version for every execution that exists. Three queries for all together."""
@@ -35,7 +37,8 @@ def read_versions(roots: Collection[str]) -> dict[str, Hashable]:
     tasks = {
         origin: tuple(numbers)
         for origin, *numbers in rows(Task)
-        .filter(promise__origin__in=roots)
+        # Of the others nothing changes any more, and their end was counted above.
+        .filter(promise__in=rows(Promise).filter(_OPEN, origin__in=roots).values("id"))
         .order_by()
         .values(origin=F("promise__origin"))
         .annotate(
