@@ -3,12 +3,14 @@
 from enum import Enum, auto
 from functools import reduce
 from operator import or_
+from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Group
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from dashboard.models import Decider, HumanTask
 from durable.conf import database_alias
+from durable.models import Promise
 from durable.protocol.states import PromiseState
 
 VIEW_EXECUTIONS = "signoff.view_executions"
@@ -51,11 +53,16 @@ def visible_to(
 def names(user: AnyUser, by: By = By.ANY, *, only_open: bool = False) -> Q:
     """Match questions that name the user."""
     ways = _ways(user, by)
-    if not only_open:
-        return Q(Exists(Decider.objects.filter(reduce(or_, ways), task=OuterRef("pk"))))
-    # A set for each, made once from its own index and looked up in the order of the list.
-    deciders = Decider.objects.filter(is_open=True)
-    return reduce(or_, (Q(pk__in=deciders.filter(way).values("task")) for way in ways))
+    if only_open:
+        # A set for each, made once from its own index and looked up in the order of the list.
+        open_ones = Decider.objects.filter(is_open=True)
+        return reduce(or_, (Q(pk__in=open_ones.filter(way).values("task")) for way in ways))
+    return Q(Exists(Decider.objects.filter(reduce(or_, ways), task=OuterRef("pk"))))
+
+
+def named_ever(user: AnyUser) -> list[QuerySet[Any]]:
+    """Return sets of ids, an index for each: together the questions that ever named the user."""
+    return [Decider.objects.filter(way).values("task") for way in _ways(user, By.ANY)]
 
 
 def names_nobody() -> Q:
@@ -68,9 +75,11 @@ def is_open(now: int) -> Q:
 
     The promise decides. ``settled_at`` of the task only lets an index leave most of the others out.
     """
-    return Q(
-        settled_at__isnull=True, promise__state=PromiseState.PENDING, promise__timeout_at__gt=now
+    # Not a join: SQLite would begin with all that is pending and sort what it finds.
+    waiting = Promise.objects.filter(
+        pk=OuterRef("pk"), state=PromiseState.PENDING, timeout_at__gt=now
     )
+    return Q(Exists(waiting), settled_at__isnull=True)
 
 
 def _ways(user: AnyUser, by: By) -> list[Q]:
