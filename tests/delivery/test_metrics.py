@@ -4,11 +4,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from durable.machine.internal import LeaseExpiry
+from durable.models import Stream
 from durable.observability import metrics
 from durable.observability.views import metrics_page
 from durable.protocol.requests import PromiseCreate, ScheduleCreate, TaskAcquire
 from durable.store import get_store
 from tests.delivery.test_streams import NEVER
+from tests.processes import wait_until
 
 NAMES = {
     "resonate_request_total",
@@ -39,6 +41,7 @@ def test_names(transactional_db, connect) -> None:
     metrics.count_message("execute")
     metrics.count_delivery("success")
     connect("g", "w")
+    wait_until(Stream.objects.exists, seconds=5, what="the stream")
     get_store().run(PromiseCreate("t", NEVER, tags={"resonate:target": "poll://any@other"}))
     assert {name for name, _ in samples()} >= NAMES
 
