@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from django.db import connections
+from msgspec import json
 
 EVERYTHING = "*"
 """Anything may have happened: the other process could not say what."""
@@ -19,6 +20,9 @@ OUTBOX = "outbox"
 """Messages entered the outbox."""
 STREAMS = "streams"
 """A process began or ceased to hold event streams of workers."""
+CHANNEL = "durable"
+"""Of PostgreSQL's notifications."""
+_MAX_PAYLOAD = 7000
 _READY = "ready:"
 
 type Topics = frozenset[str]
@@ -28,6 +32,12 @@ type Subscriber = Callable[[Topics], None]
 def ready(queue: str) -> str:
     """Topic of tasks that a worker of this group may claim."""
     return _READY + queue
+
+
+def payload_of(topics: Iterable[str]) -> str:
+    """Return how topics travel: never data, and "everything" when they are too many."""
+    payload = json.encode(sorted(topics)).decode()
+    return EVERYTHING if len(payload.encode()) > _MAX_PAYLOAD else payload
 
 
 def queue_of(topic: str) -> str | None:

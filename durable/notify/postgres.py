@@ -9,11 +9,9 @@ import psycopg
 from django.db import connections
 from msgspec import json
 
-from durable.notify.base import EVERYTHING, Subscriber, Subscribers, Topics
+from durable.notify.base import CHANNEL, EVERYTHING, Subscriber, Subscribers, Topics, payload_of
 from durable.prepared import execute
 
-CHANNEL = "durable"
-_MAX_PAYLOAD = 7000
 _LISTEN_SECONDS = 5.0
 _STOP_SECONDS = 0.1
 _FIRST_PAUSE = 0.2
@@ -38,13 +36,10 @@ class PostgresNotifier:
 
     def publish(self, topics: Iterable[str]) -> None:
         """Notify when the current transaction commits; the server drops it on a rollback."""
-        payload = json.encode(sorted(topics)).decode()
-        if len(payload.encode()) > _MAX_PAYLOAD:
-            payload = EVERYTHING
         connection = connections[self._alias]
         connection.ensure_connection()
         with connection.wrap_database_errors:
-            execute(connection, "select pg_notify(%s, %s)", (CHANNEL, payload))
+            execute(connection, "select pg_notify(%s, %s)", (CHANNEL, payload_of(topics)))
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Add a subscriber; returns once this process listens, or after a failed first try."""

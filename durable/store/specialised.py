@@ -8,7 +8,7 @@ and differential tests hold the statements to it. On PostgreSQL only: there they
 Programs of one batch were all sent before any was answered, so their order among them is free.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -16,7 +16,8 @@ from msgspec.structs import replace
 
 from durable import signals
 from durable.machine.state import Config, Promise, Task
-from durable.notify import SETTLED, get_notifier, ready
+from durable.notify import SETTLED, ready
+from durable.notify.base import CHANNEL, payload_of
 from durable.prepared import Params, execute
 from durable.protocol.addresses import group_of
 from durable.protocol.annotations import Annotation
@@ -58,9 +59,6 @@ class Statement(Protocol):
 
     def statements(self, batch: Sequence[Prepared], clock: Clock) -> list[tuple[str, Params]]:
         """Return what to execute; the last one returns rows of ``PROMISE_COLUMNS`` or a part."""
-
-    def topics(self, batch: Sequence[Prepared]) -> Iterable[str]:
-        """Return what to announce with the commit."""
 
     def answer(self, prepared: Prepared, row: Row) -> tuple[list[Reply], int]:
         """Return the replies of a program that was written, and the time of its step."""
@@ -105,6 +103,7 @@ _FILLED_IN = {
 }
 _BORN = ", ".join(_FILLED_IN.get(name, f"v.{name}") for name in INSERT_PROMISE.columns)
 _COLUMNS = ", ".join(INSERT_PROMISE.columns)
+_TOLD = f" cross join (select pg_notify('{CHANNEL}', %s)) told"  # spares a statement
 _CLOCK = (  # at another level of isolation nothing is written, and the general way says why
     "with clock as materialized (select {clock} as now"
     " where current_setting('transaction_isolation') = 'read committed')"
@@ -122,7 +121,7 @@ class Start:
         " tasks as (insert into durable_task"
         " (id, state, version, resumes, retry_at, queue, not_before, releases)"
         " select m.id, 'pending', 0, '[]', m.created_at, v.queue, m.created_at, 0"
-        " from made m join v on v.id = m.id) select id, created_at from made"
+        f" from made m join v on v.id = m.id) select id, created_at from made{_TOLD}"
     )
 
     def prepare(self, program: Program, config: Config) -> Prepared | None:
@@ -141,12 +140,10 @@ class Start:
         return Prepared(program, key, row, replies)
 
     def statements(self, batch: Sequence[Prepared], clock: Clock) -> list[tuple[str, Params]]:
-        """Insert."""
-        return [(self._SQL, (*clock, encode_list(one.row for one in batch)))]
-
-    def topics(self, batch: Sequence[Prepared]) -> Iterable[str]:
-        """Wake the workers of the groups."""
-        return {ready(group) for one in batch if (group := one.row[-1]) is not None}
+        """Insert, and wake the workers of the groups."""
+        topics = {ready(group) for one in batch if (group := one.row[-1]) is not None}
+        given = encode_list(one.row for one in batch)
+        return [(self._SQL, (*clock, given, payload_of(topics)))]
 
     def answer(self, prepared: Prepared, row: Row) -> tuple[list[Reply], int]:
         """Fill in the time."""
@@ -205,10 +202,6 @@ class Checkpoint:
         """Lock and insert."""
         return [(self._SQL, (*clock, encode_list(one.row for one in batch)))]
 
-    def topics(self, batch: Sequence[Prepared]) -> Iterable[str]:  # noqa: ARG002
-        """Nobody waits for the step of another."""
-        return ()
-
     def answer(self, prepared: Prepared, row: Row) -> tuple[list[Reply], int]:
         """Fill in the time."""
         return [_dated(reply, row[1]) for reply in prepared.replies], row[1]
@@ -246,13 +239,14 @@ class Ending:
         " for no key update of t, p skip locked),"
         " ended as (update durable_task t set state = 'fulfilled', pid = null, ttl = null,"
         " expires_at = null, resumes = '[]', not_before = 0, releases = 0, stuck = null"
-        " from n where t.id = n.id)"
-        " update durable_promise p set state = n.state, settled_at = n.now,"
+        " from n where t.id = n.id),"
+        " settled as (update durable_promise p set state = n.state, settled_at = n.now,"
         " value_data = n.value_data, value_headers = n.value_headers,"
         " started_at = case when n.is_noted then n.started_at else p.started_at end,"
         " attempts = case when n.is_noted then n.attempts else p.attempts end,"
         " last_error = case when n.is_noted then n.last_error else p.last_error end"
-        f" from n where p.id = n.id returning {', '.join(f'p.{c}' for c in rows.PROMISE_COLUMNS)}"
+        f" from n where p.id = n.id returning {', '.join(f'p.{c}' for c in rows.PROMISE_COLUMNS)})"
+        f" select {', '.join(rows.PROMISE_COLUMNS)} from settled{_TOLD}"
     )
 
     def prepare(self, program: Program, config: Config) -> Prepared | None:
@@ -277,16 +271,13 @@ class Ending:
         return Prepared(program, task_id, row, replies)
 
     def statements(self, batch: Sequence[Prepared], clock: Clock) -> list[tuple[str, Params]]:
-        """Lock, then update."""
+        """Lock; then update, and tell those who wait for a result."""
         names = encode_list(sorted(one.key for one in batch))
+        given = encode_list(one.row for one in batch)
         return [
             (POSTGRES.LOCK_AND_KEEP, (names,)),
-            (self._SQL, (*clock, encode_list(one.row for one in batch))),
+            (self._SQL, (*clock, given, payload_of({SETTLED}))),
         ]
-
-    def topics(self, batch: Sequence[Prepared]) -> Iterable[str]:  # noqa: ARG002
-        """Tell those who wait for a result."""
-        return (SETTLED,)
 
     def answer(self, prepared: Prepared, row: Row) -> tuple[list[Reply], int]:
         """Show the promise as it is now."""
@@ -310,14 +301,14 @@ def run(
     batches = _sort(programs, config)
     if not batches:
         return {}, 0
-    topics = {topic for kind, batch in batches.items() for topic in kind.topics([*batch.values()])}
-    cursors = {}
-    with POSTGRES.pipeline(connection):  # without ``begin``: one transaction up to its end
-        for kind, batch in batches.items():
-            for sql, params in kind.statements([*batch.values()], clock):
-                cursors[kind] = execute(connection, POSTGRES.text(sql), params)
-        if topics:
-            get_notifier(connection.alias).publish(topics)
+    todo = [
+        (kind, POSTGRES.text(sql), params)
+        for kind, batch in batches.items()
+        for sql, params in kind.statements([*batch.values()], clock)
+    ]
+    # statements of a pipeline, without ``begin``, are one transaction up to its end
+    with POSTGRES.pipeline(connection) if len(todo) > 1 else connection.wrap_database_errors:
+        cursors = {kind: execute(connection, sql, params) for kind, sql, params in todo}
     answered, newest = {}, 0
     for kind, batch in batches.items():
         for row in cursors[kind].fetchall():

@@ -6,11 +6,8 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
-
-from django.db import DatabaseError, connections
 
 from durable import conf
 from durable.client.base import Claim, Sender
@@ -19,6 +16,7 @@ from durable.notify import EVERYTHING, get_notifier, ready
 from durable.notify.base import Topics
 from durable.protocol.claims import Wanted
 from durable.protocol.requests import TaskRelease
+from durable.worker.claimer import POLL_SECONDS, Claimed, Claimer
 from durable.worker.heartbeat import Heartbeat
 from durable.worker.passes import Pass, log_outcome
 from durable.worker.strays import Strays, names_of
@@ -27,8 +25,6 @@ from durable.worker.versions import HAND_OVER_MS, ForeignVersions
 from durable.workflow.execution import Execution
 from durable.workflow.registry import registry
 
-_POLL_SECONDS = 1.0
-_PAUSE_AFTER_ERROR = 1.0
 _SPARE_THREADS = 8
 _MS = 1000
 
@@ -58,12 +54,17 @@ class Worker:
         self._versions = ForeignVersions(registry)
         self._passes: dict[str, Pass] = {}
         self._threads = FunctionThreads(concurrency + _SPARE_THREADS)
-        self._claimer = ThreadPoolExecutor(1, thread_name_prefix="durable-claim")
-        self._stopping = threading.Event()
+        self._claimer = Claimer(
+            concurrency,
+            claim=self._claim,
+            deliver=self._deliver,
+            rest_seconds=self._rest_seconds,
+        )
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run_loop, name="durable-worker", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._wake = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._releases: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(concurrency)
         self._heartbeat = Heartbeat(
             self._sender,
@@ -88,9 +89,10 @@ class Worker:
 
     def request_stop(self, **_kwargs: object) -> None:
         """Take no more work; returns at once. Also a receiver of ``signals.stopping``."""
-        self._stopping.set()
         self._heartbeat.drain()
-        self._wake_up()
+        self._claimer.request_stop()
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stop.set)
 
     def stop(self) -> None:
         """Take no more work, end or give back what is held, and return then."""
@@ -99,51 +101,28 @@ class Worker:
         self._heartbeat.stop()
 
     def _run_loop(self) -> None:
-        asyncio.run(self._main())
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(self._main())
         self._threads.close()
-        self._claimer.submit(connections.close_all)
-        self._claimer.shutdown()
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         unsubscribe = get_notifier(conf.database_alias()).subscribe(self._hear)
+        self._claimer.start()
         self._started.set()
         try:
-            while not self._stopping.is_set():
-                self._wake.clear()
-                if not await self._claim():
-                    await self._rest()
+            await self._stop.wait()
         finally:
             unsubscribe()
+            self._claimer.request_stop()
+            await asyncio.to_thread(self._claimer.join)
             await self._drain()
 
-    async def _claim(self) -> bool:
-        """Claim for the free slots; return whether there may be more."""
-        free = self._concurrency - len(self._passes)
-        if free <= 0:
-            return False
-        loop = asyncio.get_running_loop()
-        try:
-            claims, others = await loop.run_in_executor(self._claimer, self._claim_in_thread, free)
-        except DatabaseError:
-            _logger.exception("cannot claim", extra={"action": "claim"})
-            await asyncio.sleep(_PAUSE_AFTER_ERROR)
-            return True
-        for claim in claims:
-            self._start_pass(claim)
-        await self._release(others)
-        return len(claims) + len(others) == free
-
-    def _claim_in_thread(self, limit: int) -> tuple[list[Claim], list[Claim]]:
-        """Return what to run, and what to hand on to the others of the group."""
-        try:
-            names = self._versions.names_to_claim(self.groups)
-            claims = self._claim_wanted(self.groups, Wanted(names, is_listed=True), limit)
-            if not claims and (strays := self._strays.look(self.groups, names_of(self._registry))):
-                claims = self._claim_wanted(strays.groups, strays.wanted, 1)
-        except DatabaseError:
-            connections[conf.database_alias()].close()
-            raise
+    def _claim(self, limit: int) -> Claimed:
+        names = self._versions.names_to_claim(self.groups)
+        claims = self._claim_wanted(self.groups, Wanted(names, is_listed=True), limit)
+        if not claims and (strays := self._strays.look(self.groups, names_of(self._registry))):
+            claims = self._claim_wanted(strays.groups, strays.wanted, 1)
         return self._versions.split(claims)
 
     def _claim_wanted(self, groups: Sequence[str], wanted: Wanted, limit: int) -> list[Claim]:
@@ -151,14 +130,21 @@ class Worker:
             groups, pid=self.pid, ttl=conf.lease_ms(), limit=limit, wanted=wanted
         )
 
-    async def _rest(self) -> None:
-        """Sleep until work is announced, a slot frees, or it is time to look again."""
-        seconds = HAND_OVER_MS / _MS if self._versions.is_holding else _POLL_SECONDS
-        try:
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+    def _deliver(self, claimed: Claimed) -> None:
+        assert self._loop is not None  # noqa: S101 - the claimer is started on it
+        self._loop.call_soon_threadsafe(self._take, claimed)
+
+    def _take(self, claimed: Claimed) -> None:
+        claims, others = claimed
+        for claim in claims:
+            self._start_pass(claim)
+        if others:
+            release = asyncio.create_task(self._release(others))
+            self._releases.add(release)
+            release.add_done_callback(self._releases.discard)
+
+    def _rest_seconds(self) -> float:
+        return HAND_OVER_MS / _MS if self._versions.is_holding else POLL_SECONDS
 
     def _start_pass(self, claim: Claim) -> None:
         one = Pass(claim)
@@ -184,13 +170,14 @@ class Worker:
         finally:
             if self._passes.get(task_id) is one:
                 del self._passes[task_id]
-            self._wake.set()
+            self._claimer.free()
 
     async def _drain(self) -> None:
         """Let running steps end within the grace period, then give back what is left."""
         for one in self._passes.values():
             if one.execution is not None:
                 one.execution.stop("the worker stops")
+        await asyncio.gather(*self._releases)
         tasks = {one.task: one for one in self._passes.values() if one.task is not None}
         if not tasks:
             return
@@ -207,11 +194,7 @@ class Worker:
 
     def _hear(self, topics: Topics) -> None:
         if not topics.isdisjoint(self._topics):
-            self._wake_up()
-
-    def _wake_up(self) -> None:
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._wake.set)
+            self._claimer.wake()
 
     def held(self) -> dict[str, int]:
         """Return the tasks this worker holds, with the versions it was granted."""
@@ -230,3 +213,12 @@ class Worker:
             if one is not None and one.execution is not None:
                 _logger.warning("lease lost", extra={"action": "lost", "task": task_id})
                 one.execution.lose()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes the faster event loop, where it is installed."""
+    try:
+        import uvloop  # noqa: PLC0415 - there is none for Windows
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
