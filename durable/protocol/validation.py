@@ -173,9 +173,12 @@ def find_tag_error(name: str, promise_tags: Mapping[str, str]) -> str | None:
         return None
     if len(promise_tags) > MAX_TAGS:
         return f"{name} must not be more than {MAX_TAGS}"
-    return _find_in_mapping(name, promise_tags) or _first(
-        find_text_error(tag, promise_tags[tag]) for tag in _INDEXED_TAGS if tag in promise_tags
-    )
+    if error := _find_in_mapping(name, promise_tags):
+        return error
+    for tag in _INDEXED_TAGS:
+        if (text := promise_tags.get(tag)) and _size(text) > MAX_ID_BYTES:
+            return f"{tag} must not exceed {MAX_ID_BYTES} bytes"
+    return None
 
 
 def _find_in_value(name: str, value: Value) -> str | None:

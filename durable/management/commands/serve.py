@@ -13,6 +13,7 @@ from durable import checks, signals
 from durable.background.runner import BackgroundRunner
 from durable.delivery.dispatcher import get_dispatcher
 from durable.delivery.streams import hub
+from durable.management.memory import calm_collector
 from durable.management.stopping import on_stop
 from durable.store import close_store, get_store
 from durable.worker.options import add_worker_arguments, build_worker
@@ -70,6 +71,7 @@ class Command(BaseCommand):
             signals.stopping.connect(worker.request_stop, dispatch_uid="serve-worker")
         # uvicorn raises the signal once more when it has shut down; the rest is still to be closed
         on_stop(lambda: None)
+        calm_collector()
         runner.start()
         dispatcher.start()
         try:

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from durable.background.runner import BackgroundRunner
+from durable.management.memory import calm_collector
 from durable.management.stopping import on_stop
 from durable.store import close_store, get_store
 from durable.worker.options import add_worker_arguments, build_worker
@@ -44,6 +45,7 @@ class Command(BaseCommand):
         on_stop(stopping.set)
         runner = BackgroundRunner(get_store())
         worker = build_worker(options)
+        calm_collector()
         runner.start()
         worker.start()
         self.stdout.write(f"Worker {worker.pid} serves {', '.join(worker.groups)}")
