@@ -14,6 +14,7 @@ from prometheus_client.core import (
     GaugeMetricFamily,
     HistogramMetricFamily,
     Metric,
+    SummaryMetricFamily,
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
@@ -55,6 +56,18 @@ _deliveries = Counter(
 )
 
 
+_replays = Histogram(
+    "durable_replay_seconds",
+    "Time from the start of a pass with a history to the first thing it does anew",
+    registry=registry,
+)
+
+
+def observe_replay(seconds: float) -> None:
+    """Count a replay."""
+    _replays.observe(seconds)
+
+
 def count_request(kind: str, status: int, seconds: float) -> None:
     """Count an answered request."""
     known = kind if kind in _KINDS else OTHER
@@ -89,6 +102,8 @@ class StateCollector(Collector):
         yield self._outbox()
         yield self._lease_expiries()
         yield _commits()
+        yield _waits()
+        yield _statements()
         yield CounterMetricFamily(
             "resonate_schedule_promises",
             "Promises created by schedules",
@@ -183,6 +198,24 @@ def _commits() -> Metric:
         "Programs that shared a commit",
         buckets=[*buckets, ("+Inf", sum(sizes.values()))],
         sum_value=sum(size * count for size, count in sizes.items()),
+    )
+
+
+def _waits() -> Metric:
+    total = tallies.commit_waits
+    return SummaryMetricFamily(
+        "durable_commit_wait_seconds",
+        "Time that programs waited for the transaction that ran them",
+        count_value=total.count,
+        sum_value=total.sum,
+    )
+
+
+def _statements() -> Metric:
+    return CounterMetricFamily(
+        "durable_statements",
+        "Statements that the store sent in this process; divide by the programs",
+        value=tallies.statements[tallies.STORE],
     )
 
 

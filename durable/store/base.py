@@ -1,5 +1,6 @@
 """What the store takes and gives: programs, settlements, and its errors."""
 
+import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -66,6 +67,7 @@ class Program:
     now: int = 0
     preload: bool = False
     future: ReplyFuture = field(default_factory=Future)
+    sent_at: float = field(default_factory=time.monotonic)
     errors: tuple[str | None, ...] = field(init=False)
     """The type rule that each request breaks, if any."""
     footprint: Footprint = field(init=False)

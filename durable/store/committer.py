@@ -108,6 +108,9 @@ class Committer:
 
     def _run(self, batch: list[Program]) -> None:
         tallies.batch_sizes[len(batch)] += 1
+        began_at = time.monotonic()
+        for program in batch:
+            tallies.commit_waits.add(began_at - program.sent_at)
         try:
             self._set_aside(self._commit(batch))
         except Exception as error:  # noqa: BLE001 - it belongs to one of the programs

@@ -10,6 +10,7 @@ from msgspec import json
 
 from durable import clock
 from durable.prepared import Params, execute
+from durable.store import tallies
 from durable.store.base import IsolationLevelError
 from durable.store.statements import Change, Delete, Insert, Update
 
@@ -63,6 +64,7 @@ class PostgresDialect:
     ) -> tuple[Lock, list[Row]]:
         """Lock and read: two statements, so that the read's snapshot is taken under the locks."""
         names = encode_list(sorted(ids))
+        _count(2)
         with self.pipeline(connection):
             locked = execute(connection, self._WAIT if wait else self._TRY, (names,))
             loaded = execute(connection, self.text(sql), (encode_list(ids),))
@@ -73,6 +75,7 @@ class PostgresDialect:
         self, connection: BaseDatabaseWrapper, ids: Sequence[str], *, sql: str
     ) -> tuple[int, list[Row]]:
         """Read without locks what is committed, after the clock."""
+        _count(2)
         with self.pipeline(connection):
             read = execute(connection, f"select {self._NOW}")
             loaded = execute(connection, self.text(sql), (encode_list(ids),))
@@ -84,6 +87,7 @@ class PostgresDialect:
         return self._execute(connection, self.text(sql), params)
 
     def _execute(self, connection: BaseDatabaseWrapper, sql: str, params: Params) -> list[Row]:
+        _count(1)
         with connection.wrap_database_errors:
             return list(execute(connection, sql, params).fetchall())
 
@@ -94,6 +98,7 @@ class PostgresDialect:
 
         Rows travel as JSON, as all lists do: the driver takes ten times as long to write arrays.
         """
+        _count(len(changes))
         with self.pipeline(connection):
             cursors = [
                 execute(connection, _postgres_text(change), (encode_list(rows),))
@@ -147,6 +152,7 @@ class SQLiteDialect:
 
     def fetch(self, connection: BaseDatabaseWrapper, sql: str, params: Params) -> list[Row]:
         """Run one statement."""
+        _count(1)
         with connection.wrap_database_errors:
             rows: list[Row] = connection.connection.execute(self.text(sql), params).fetchall()
         return rows
@@ -156,6 +162,7 @@ class SQLiteDialect:
     ) -> list[int]:
         """Run each statement once a row, inside the driver."""
         raw = connection.connection
+        _count(len(changes))
         with connection.wrap_database_errors:
             return [
                 raw.executemany(_sqlite_text(change), rows).rowcount for change, rows in changes
@@ -177,6 +184,10 @@ class SQLiteDialect:
             is_true=" = 1",  # as Django writes it into the partial indexes
             clock="coalesce(%s, %s)",
         ).replace("%s", "?")
+
+
+def _count(number: int) -> None:
+    tallies.statements[tallies.STORE] += number
 
 
 def encode_list(items: Iterable[object]) -> str:

@@ -26,7 +26,7 @@ from durable.protocol.requests import PromiseCreate, Reply, TaskFence, TaskFulfi
 from durable.protocol.states import PromiseState, TaskState
 from durable.protocol.tags import TARGET
 from durable.protocol.validation import MAX_INSTANT
-from durable.store import rows
+from durable.store import rows, tallies
 from durable.store.base import Program
 from durable.store.dialects import POSTGRES, Row, encode_list, source_of
 from durable.store.flush import is_latent
@@ -306,6 +306,7 @@ def run(
         for kind, batch in batches.items()
         for sql, params in kind.statements([*batch.values()], clock)
     ]
+    tallies.statements[tallies.STORE] += len(todo)
     # statements of a pipeline, without ``begin``, are one transaction up to its end
     with POSTGRES.pipeline(connection) if len(todo) > 1 else connection.wrap_database_errors:
         cursors = {kind: execute(connection, sql, params) for kind, sql, params in todo}

@@ -1,10 +1,12 @@
 """The promises of one pass: what is recorded, and what is written, under the lease of its task."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from durable.client.base import Claim, Sender
+from durable.observability import metrics
 from durable.protocol.annotations import Annotation
 from durable.protocol.records import PromiseRecord
 from durable.protocol.requests import (
@@ -66,6 +68,7 @@ class Journal:
         self._history = {record.id: record for record in claim.history}
         self._last_numbers: dict[str, int] = {}
         self._last_attempts: dict[str, int] = {}
+        self._replays_since = time.monotonic() if claim.history else None
         for promise_id in self._history:
             self._note_number(promise_id)
 
@@ -132,6 +135,9 @@ class Journal:
 
     async def submit(self, *requests: Request, notes: Notes | None = None) -> list[Reply]:
         """Run a program. An engine that fails ends the pass, never the function."""
+        if self._replays_since is not None:
+            metrics.observe_replay(time.monotonic() - self._replays_since)
+            self._replays_since = None
         try:
             return await self.sender.ask(*requests, annotations=notes)
         except asyncio.CancelledError:

@@ -25,6 +25,9 @@ NAMES = {
     "durable_outbox_messages",
     "durable_lease_expiries_total",
     "durable_commit_batch_size_count",
+    "durable_commit_wait_seconds_sum",
+    "durable_statements_total",
+    "durable_replay_seconds_count",
 }
 
 
@@ -114,3 +117,15 @@ def test_the_project_has_the_page(transactional_db, client) -> None:
 
 def test_only_reading_is_allowed(rf) -> None:
     assert metrics_page(rf.post("/metrics")).status_code == 405
+
+
+def test_programs_and_their_statements_are_counted(transactional_db) -> None:
+    before = samples()
+    get_store().run(PromiseCreate("t", NEVER, tags={"resonate:target": "poll://any@g"}))
+    after = samples()
+    programs, statements = (
+        ("durable_commit_wait_seconds_count", ()),
+        ("durable_statements_total", ()),
+    )
+    assert after[programs] == before[programs] + 1
+    assert after[statements] > before[statements]

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from durable.observability import metrics
 from durable.protocol.records import Value
 from durable.protocol.requests import (
     CONFLICT,
@@ -699,6 +700,27 @@ async def test_a_write_that_the_engine_drops_releases_as_stuck():
 
     world.sender.ask = drop
     assert await world.step() == stuck("the engine dropped a write")
+
+
+def replays() -> float:
+    return metrics.registry.get_sample_value("durable_replay_seconds_count") or 0
+
+
+@pytest.mark.asyncio
+async def test_a_replay_is_timed_once_a_pass():
+    async def flow(ctx):
+        reply = await ctx.promise()
+        await reply
+        await ctx.run(lambda: 1)
+        return await ctx.run(lambda: 2)
+
+    world = world_of(flow)
+    before = replays()
+    assert await world.step() is SUSPENDED
+    assert replays() == before  # there was nothing to replay
+    settle(world, "w:1", "bnVsbA==")
+    assert await world.step() is FULFILLED
+    assert replays() == before + 1
 
 
 @pytest.mark.asyncio
