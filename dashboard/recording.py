@@ -5,7 +5,7 @@ from typing import NamedTuple, Self
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models import OuterRef, Subquery
 
 from dashboard.description import Description, DescriptionError, read_description
@@ -14,6 +14,8 @@ from durable.models import Promise
 from durable.protocol import tags
 from durable.protocol.records import PromiseRecord
 
+_SETTLE_TASK = f"update {HumanTask._meta.db_table} set settled_at = %s where promise_id = %s"
+_CLOSE_DECIDERS = f"update {Decider._meta.db_table} set is_open = %s where task_id = %s"
 _TASK_COLUMNS = [field.name for field in HumanTask._meta.concrete_fields if not field.primary_key]
 
 
@@ -42,12 +44,13 @@ def record_tasks(promises: Collection[PromiseRecord], *, using: str) -> None:
 
 
 def record_settled(settled_at: Mapping[str, int], *, using: str) -> None:
-    """Note when promises were settled, so that the indexes of open tasks can leave them out."""
-    HumanTask.objects.using(using).bulk_update(
-        [HumanTask(pk=pk, settled_at=instant) for pk, instant in settled_at.items()],
-        ["settled_at"],
-    )
-    Decider.objects.using(using).filter(task__in=settled_at).update(is_open=False)
+    """Note when promises were settled, so that the indexes of open tasks can leave them out.
+
+    Every decision waits for this, and building it from models would take longer than all the rest.
+    """
+    with connections[using].cursor() as cursor:
+        cursor.executemany(_SETTLE_TASK, [(at, pk) for pk, at in settled_at.items()])
+        cursor.executemany(_CLOSE_DECIDERS, [(False, pk) for pk in settled_at])
 
 
 def bind_names(deciders: Collection[Decider], *, using: str) -> int:

@@ -47,7 +47,7 @@ from tests.store.timing import MINUTE, NEVER, START, Clock
 
 pytestmark = pytest.mark.timeout(120)
 
-ENDED = 12_000
+ENDED = 50_000
 """Executions that are over: each a root and a step."""
 RUNNING = 4000
 """Parked (every third from 0), leased (from 1) or pending (from 2), each with a latent child that
