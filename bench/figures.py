@@ -52,6 +52,8 @@ class Sizes:
     counted: workflows whose statements are counted.
     idle_seconds: length of a look at idle processes.
     recoveries: kills of a worker with default settings; fast settings get three times as many.
+    deliveries: tasks whose way to a worker of the gateway is timed.
+    streams: idle event streams of the gateway.
     """
 
     samples: int = 60
@@ -65,6 +67,8 @@ class Sizes:
     counted: int = 200
     idle_seconds: float = 15.0
     recoveries: int = 1
+    deliveries: int = 200
+    streams: int = 1000
 
 
 QUICK = Sizes(
@@ -77,4 +81,6 @@ QUICK = Sizes(
     pages=400,
     counted=20,
     idle_seconds=3.0,
+    deliveries=10,
+    streams=50,
 )

@@ -1,12 +1,12 @@
 """What processes ask of the database while there is nothing to do."""
 
-import socket
 import time
 from collections.abc import Iterator
 
 from bench.counters import Rate
 from bench.figures import Figure
-from bench.processes import Process, running
+from bench.processes import running
+from bench.serving import start_server
 from bench.session import Session
 
 
@@ -15,17 +15,9 @@ def measure(session: Session) -> Iterator[Figure]:
     with session.counters.counting():
         with session.workers(BENCH_COUNTS=str(session.folder)):
             yield from _rates(session, "worker process")
-        with running(_serve(session)):
+        server = start_server(session, {"BENCH_COUNTS": str(session.folder)})
+        with running(server.process):
             yield from _rates(session, "serve process")
-
-
-def _serve(session: Session) -> Process:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    extra = {"BENCH_COUNTS": str(session.folder)}
-    log = session.folder / "serve.log"
-    return Process(log, "serve", "--port", port, extra=extra).wait_for("Serving")
 
 
 def _rates(session: Session, what: str) -> Iterator[Figure]:

@@ -17,6 +17,7 @@ SCENARIOS = (
     "idle",
     "parked",
     "pages",
+    "gateway",
 )
 DATABASES = ("sqlite", "postgresql")
 

@@ -14,8 +14,8 @@ from durable.models import Promise
 from durable.protocol import tags
 from durable.protocol.records import PromiseRecord
 
-_SETTLE_TASK = f"update {HumanTask._meta.db_table} set settled_at = %s where promise_id = %s"
-_CLOSE_DECIDERS = f"update {Decider._meta.db_table} set is_open = %s where task_id = %s"
+_SETTLE_TASK = "update signoff_humantask set settled_at = %s where promise_id = %s"
+_CLOSE_DECIDERS = "update signoff_decider set is_open = %s where task_id = %s"
 _TASK_COLUMNS = [field.name for field in HumanTask._meta.concrete_fields if not field.primary_key]
 
 

@@ -1,7 +1,7 @@
 """What PostgreSQL and SQLite do differently: locks, clock, arrays, bulk statements."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -92,14 +92,18 @@ class PostgresDialect:
             return list(execute(connection, sql, params).fetchall())
 
     def write(
-        self, connection: BaseDatabaseWrapper, changes: Sequence[tuple[Change, Sequence[Row]]]
+        self,
+        connection: BaseDatabaseWrapper,
+        changes: Sequence[tuple[Change, Sequence[Row]]],
+        announce: Callable[[], None],
     ) -> list[int]:
-        """Run one statement a change, all in one round trip.
+        """Announce, and run one statement a change, all in one round trip.
 
         Rows travel as JSON, as all lists do: the driver takes ten times as long to write arrays.
         """
         _count(len(changes))
         with self.pipeline(connection):
+            announce()
             cursors = [
                 execute(connection, _postgres_text(change), (encode_list(rows),))
                 for change, rows in changes
@@ -158,19 +162,19 @@ class SQLiteDialect:
         return rows
 
     def write(
-        self, connection: BaseDatabaseWrapper, changes: Sequence[tuple[Change, Sequence[Row]]]
+        self,
+        connection: BaseDatabaseWrapper,
+        changes: Sequence[tuple[Change, Sequence[Row]]],
+        announce: Callable[[], None],
     ) -> list[int]:
-        """Run each statement once a row, inside the driver."""
+        """Announce, and run each statement once a row, inside the driver."""
+        announce()
         raw = connection.connection
         _count(len(changes))
         with connection.wrap_database_errors:
             return [
                 raw.executemany(_sqlite_text(change), rows).rowcount for change, rows in changes
             ]
-
-    def pipeline(self, connection: BaseDatabaseWrapper) -> AbstractContextManager[object]:  # noqa: ARG002
-        """There is nobody to wait for."""
-        return nullcontext()
 
     def text(self, sql: str) -> str:
         """Fill in lists, and the driver's placeholders."""

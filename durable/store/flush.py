@@ -48,11 +48,12 @@ def flush(
     if not changes:
         return frozenset()
     topics = frozenset(_topics(overlay, difference, config, now))
-    dialect = get_dialect(connection)
-    with dialect.pipeline(connection):  # the announcement travels with the first write
+
+    def announce() -> None:
         if topics:
             get_notifier(connection.alias).publish(topics)
-        counts = dialect.write(connection, changes)
+
+    counts = get_dialect(connection).write(connection, changes, announce)
     for (statement, written), count in zip(changes, counts, strict=True):
         if _is_guarded(statement) and count != len(written):
             raise StoreConflictError(statement.table)

@@ -15,7 +15,7 @@ from durable.protocol import tags
 from durable.protocol.addresses import POLL_ANY
 from durable.store import rows
 from durable.store.database import DatabaseStore
-from durable.store.dialects import Dialect, encode_list, get_dialect
+from durable.store.dialects import POSTGRES, Dialect, encode_list, get_dialect
 from durable.store.rows import Row
 
 _SOON_MS = 1500
@@ -266,7 +266,7 @@ def _write(store: DatabaseStore, sql: str, params: Sequence[Any]) -> list[Row]:
     if connection.vendor != "postgresql" or connection.in_atomic_block:
         return dialect.fetch(connection, sql, params)
     raw = connection.connection
-    with dialect.pipeline(connection):
+    with POSTGRES.pipeline(connection):
         raw.execute("begin")
         raw.execute("set local synchronous_commit to off")
         cursor = execute(connection, dialect.text(sql), params)
