@@ -11,6 +11,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
@@ -41,15 +42,6 @@ class Load:
         return len(self.times) / self.seconds
 
 
-class UnreadableError(Exception):
-    """What the clients said is no JSON."""
-
-    def __init__(self, output: bytes, place: int) -> None:
-        """``place`` is where it goes wrong."""
-        around = output[max(place - 200, 0) : place + 200]
-        super().__init__(f"at {place} of {len(output)} bytes: {around!r}")
-
-
 class Running:
     """Clients in their process."""
 
@@ -60,21 +52,22 @@ class Running:
         options = [f"--port={port}", f"--token={token}", f"--clients={clients}"]
         options += [f"--seconds={seconds}", f"--prefix={prefix}", *(["--mixed"] if mixed else [])]
         command = [sys.executable, "-m", "bench.clients", *options]
-        self._popen = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+        # no pipe: where PYTHONUNBUFFERED is set, the rest of a write that was cut short is lost
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the result
+        self._popen = subprocess.Popen(command, cwd=ROOT, stdout=self._output)
 
     def result(self) -> Load:
         """Wait for the end; clients that lost their connection are counted as broken."""
         try:
-            output, _ = self._popen.communicate(timeout=_LONGEST)
+            code = self._popen.wait(_LONGEST)
         finally:
             self._popen.kill()
-        if self._popen.returncode:
-            message = f"the clients ended with {self._popen.returncode}"
+        if code:
+            message = f"the clients ended with {code}"
             raise RuntimeError(message)
-        try:
-            return Load(**json.loads(output))
-        except json.JSONDecodeError as error:
-            raise UnreadableError(output, error.pos) from error
+        with self._output as output:
+            output.seek(0)
+            return Load(**json.load(output))
 
 
 class _Mould(NamedTuple):
