@@ -49,8 +49,9 @@ def record_settled(settled_at: Mapping[str, int], *, using: str) -> None:
     Every decision waits for this, and building it from models would take longer than all the rest.
     """
     with connections[using].cursor() as cursor:
-        cursor.executemany(_SETTLE_TASK, [(at, pk) for pk, at in settled_at.items()])
-        cursor.executemany(_CLOSE_DECIDERS, [(False, pk) for pk in settled_at])
+        for pk, at in settled_at.items():  # nearly always one
+            cursor.execute(_SETTLE_TASK, (at, pk))
+            cursor.execute(_CLOSE_DECIDERS, (False, pk))
 
 
 def bind_names(deciders: Collection[Decider], *, using: str) -> int:

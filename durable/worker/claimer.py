@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from django.db import DatabaseError, connections
+from django.db import connections
 
 from durable import conf
 from durable.client.base import Claim
@@ -86,7 +86,7 @@ class Claimer:
             return False
         try:
             claimed = claims, others = self._claim(limit)
-        except DatabaseError:
+        except Exception:  # the database may be away; it comes back
             _logger.exception("cannot claim", extra={"action": "claim"})
             connections[conf.database_alias()].close()
             self._stopping.wait(_PAUSE_AFTER_ERROR)

@@ -91,7 +91,9 @@ class Worker:
         """Take no more work; returns at once. Also a receiver of ``signals.stopping``."""
         self._heartbeat.drain()
         self._claimer.request_stop()
-        if self._loop is not None and not self._loop.is_closed():
+        if self._loop is None:  # it has not begun, and will end at once
+            self._stop.set()
+        elif not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._stop.set)
 
     def stop(self) -> None:
