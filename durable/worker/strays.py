@@ -15,7 +15,7 @@ from durable.workflow.registry import Registry
 
 PATIENCE_MS = 3_000
 """How long a task may wait for somebody who knows its function."""
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS = 3.0
 _GONE_MS = 30_000
 
 
