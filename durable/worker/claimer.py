@@ -14,8 +14,8 @@ _PAUSE_AFTER_ERROR = 1.0
 
 _logger = logging.getLogger(__name__)
 
-type Claimed = tuple[list[Claim], list[Claim]]
-"""What to run, and what to hand on to the others of the group."""
+type Claimed = tuple[list[Claim], int]
+"""What to run, and how many more were claimed and handed on to the others of the group."""
 
 
 class Claimer:
@@ -26,14 +26,14 @@ class Claimer:
         slots: int,
         *,
         claim: Callable[[int], Claimed],
-        deliver: Callable[[Claimed], None],
+        deliver: Callable[[list[Claim]], None],
         rest_seconds: Callable[[], float],
     ) -> None:
         """Prepare; nothing is claimed before ``start``.
 
         slots: how many claims may be held at the same time.
         claim: claims at most so many; on the thread.
-        deliver: takes what was claimed; on the thread. Each claim to run holds a slot.
+        deliver: takes what is to run; on the thread. Each claim holds a slot.
         rest_seconds: how long to rest at most while nothing is announced.
         """
         self._free = slots
@@ -85,14 +85,14 @@ class Claimer:
         if limit <= 0:
             return False
         try:
-            claimed = claims, others = self._claim(limit)
+            claims, handed_on = self._claim(limit)
         except Exception:  # the database may be away; it comes back
             _logger.exception("cannot claim", extra={"action": "claim"})
             connections[conf.database_alias()].close()
             self._stopping.wait(_PAUSE_AFTER_ERROR)
             return True
-        if claims or others:
+        if claims:
             with self._lock:
                 self._free -= len(claims)
-            self._deliver(claimed)
-        return len(claims) + len(others) == limit
+            self._deliver(claims)
+        return len(claims) + handed_on == limit

@@ -14,6 +14,7 @@ from durable.client.base import Claim, Sender
 from durable.client.local import get_sender
 from durable.notify import EVERYTHING, get_notifier, ready
 from durable.notify.base import Topics
+from durable.observability import metrics
 from durable.protocol.claims import Wanted
 from durable.protocol.requests import TaskRelease
 from durable.worker.claimer import POLL_SECONDS, Claimed, Claimer
@@ -64,7 +65,6 @@ class Worker:
         self._thread = threading.Thread(target=self._run_loop, name="durable-worker", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
-        self._releases: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(concurrency)
         self._heartbeat = Heartbeat(
             self._sender,
@@ -125,25 +125,30 @@ class Worker:
         claims = self._claim_wanted(self.groups, Wanted(names, is_listed=True), limit)
         if not claims and (strays := self._strays.look(self.groups, names_of(self._registry))):
             claims = self._claim_wanted(strays.groups, strays.wanted, 1)
-        return self._versions.split(claims)
+        mine, others = self._versions.split(claims)
+        if others:
+            self._hand_on(others)
+        return mine, len(others)
+
+    def _hand_on(self, claims: Sequence[Claim]) -> None:
+        """Give back before the next look, which is to find them free."""
+        try:
+            self._sender.send(*(TaskRelease(one.task.id, one.task.version) for one in claims))
+        except Exception:  # their leases run out; the other claims are to be run
+            _logger.warning("cannot release", extra={"action": "release"}, exc_info=True)
 
     def _claim_wanted(self, groups: Sequence[str], wanted: Wanted, limit: int) -> list[Claim]:
         return self._sender.claim(
             groups, pid=self.pid, ttl=conf.lease_ms(), limit=limit, wanted=wanted
         )
 
-    def _deliver(self, claimed: Claimed) -> None:
+    def _deliver(self, claims: list[Claim]) -> None:
         assert self._loop is not None  # noqa: S101 - the claimer is started on it
-        self._loop.call_soon_threadsafe(self._take, claimed)
+        self._loop.call_soon_threadsafe(self._start_passes, claims)
 
-    def _take(self, claimed: Claimed) -> None:
-        claims, others = claimed
+    def _start_passes(self, claims: list[Claim]) -> None:
         for claim in claims:
             self._start_pass(claim)
-        if others:
-            release = asyncio.create_task(self._release(others))
-            self._releases.add(release)
-            release.add_done_callback(self._releases.discard)
 
     def _rest_seconds(self) -> float:
         return HAND_OVER_MS / _MS if self._versions.is_holding else POLL_SECONDS
@@ -157,6 +162,7 @@ class Worker:
             in_thread=self._threads.run,
             slots=self._slots,
             on_running=one.note,
+            on_replayed=metrics.observe_replay,
         )
         self._passes[claim.task.id] = one
         one.task = asyncio.create_task(self._run_pass(one, one.execution))
@@ -179,7 +185,6 @@ class Worker:
         for one in self._passes.values():
             if one.execution is not None:
                 one.execution.stop("the worker stops")
-        await asyncio.gather(*self._releases)
         tasks = {one.task: one for one in self._passes.values() if one.task is not None}
         if not tasks:
             return

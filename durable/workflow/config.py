@@ -37,5 +37,9 @@ class Config:
     grace: float = 5.0
 
 
+def ignore_replay(seconds: float) -> None:
+    """Tell nobody."""
+
+
 def ignore_running(running: Running, is_running: bool) -> None:
     """Show nobody."""

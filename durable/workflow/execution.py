@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from durable.client.base import Claim, Sender
@@ -22,7 +22,7 @@ from durable.protocol.states import PromiseState
 from durable.workflow import codec, failures, ids
 from durable.workflow.calls import Place
 from durable.workflow.commands import LocalCall, Operation
-from durable.workflow.config import Config, OnRunning, ignore_running
+from durable.workflow.config import Config, OnRunning, ignore_replay, ignore_running
 from durable.workflow.driver import Abandoned, InThread
 from durable.workflow.errors import DecodingError, Suspended, UnknownFunctionError
 from durable.workflow.frame import Frame
@@ -60,16 +60,18 @@ class Execution:
         slots: asyncio.Semaphore,
         config: Config | None = None,
         on_running: OnRunning = ignore_running,
+        on_replayed: Callable[[float], None] = ignore_replay,
     ) -> None:
         """Prepare a pass over a claim; nothing runs before ``run``.
 
         in_thread: runs plain functions, and generators between two yields.
         slots: bounds how many steps run at once; passes of a process share it.
         on_running: told on the event loop what begins and ends to run.
+        on_replayed: told how long (seconds) the pass replayed before it did something new.
         """
         self._claim = claim
         self._config = config or Config()
-        self._journal = Journal(sender, claim)
+        self._journal = Journal(sender, claim, on_replayed)
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._outcome: Outcome | None = None

@@ -2,11 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from durable.client.base import Claim, Sender
-from durable.observability import metrics
 from durable.protocol.annotations import Annotation
 from durable.protocol.records import PromiseRecord
 from durable.protocol.requests import (
@@ -60,8 +59,12 @@ class Program(NamedTuple):
 class Journal:
     """Reads the history of a claim, and writes what a pass adds to it."""
 
-    def __init__(self, sender: Sender, claim: Claim) -> None:
-        """The claim's version is the fence of every write."""
+    def __init__(self, sender: Sender, claim: Claim, on_replayed: Callable[[float], None]) -> None:
+        """The claim's version is the fence of every write.
+
+        on_replayed: told how long (seconds) a pass replayed before it did something new.
+        """
+        self._on_replayed = on_replayed
         self.sender = sender
         self.task = claim.task
         self.slots: dict[str, Slot] = {}
@@ -136,7 +139,7 @@ class Journal:
     async def submit(self, *requests: Request, notes: Notes | None = None) -> list[Reply]:
         """Run a program. An engine that fails ends the pass, never the function."""
         if self._replays_since is not None:
-            metrics.observe_replay(time.monotonic() - self._replays_since)
+            self._on_replayed(time.monotonic() - self._replays_since)
             self._replays_since = None
         try:
             return await self.sender.ask(*requests, annotations=notes)

@@ -12,7 +12,7 @@ from django.db import connection
 from durable.protocol import tags
 from durable.protocol.validation import MAX_INSTANT
 from tests.dashboard.people import HOUR_MS, pack
-from tests.store.support import execute, rows
+from tests.store.support import execute, forget_statistics
 
 EXECUTIONS = 100_000
 """``e0`` is the oldest; each has two more promises, ``:1`` and ``:2``."""
@@ -63,10 +63,8 @@ def populate(now: int, *, finance: int, mia: int) -> None:
     _write_questions(now, finance, mia)
     if connection.vendor == "postgresql":  # by itself, in time
         execute("analyze")
-    elif rows("select 1 from sqlite_master where name = 'sqlite_stat1'"):
-        # Nobody does for SQLite, except other tests.
-        execute("delete from sqlite_stat1")
-        execute("analyze sqlite_master")
+    else:
+        forget_statistics()
 
 
 def _write_executions(now: int) -> None:

@@ -1,7 +1,6 @@
 """The envelope and everything that is refused before a request is looked at (protocol.md 1)."""
 
 import asyncio
-from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -283,7 +282,7 @@ def test_a_crash_is_a_500_that_echoes(
         message = "secret payload"
         raise RuntimeError(message)
 
-    monkeypatch.setattr(DatabaseStore, "submit", crash)
+    monkeypatch.setattr(DatabaseStore, "ask", crash)
     assert client.call("promise.get", {"id": "a"}, corr_id="x") == (500, "Internal error")
     [record] = [one for one in caplog.records if one.name == "durable.gateway.service"]
     assert record.action == "handle"
@@ -447,7 +446,11 @@ def test_a_store_that_does_not_answer_is_not_waited_for(
 ) -> None:
     client = make_client(way_in, has_debug_surface=False)
     monkeypatch.setattr("durable.gateway.service._TIMEOUT_SECONDS", 0.05)
-    monkeypatch.setattr(DatabaseStore, "submit", lambda *_args, **_options: Future())
+
+    def wait_for_ever(*_args: Any, **_options: Any) -> asyncio.Future[Any]:
+        return asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(DatabaseStore, "ask", wait_for_ever)
     assert client.call("promise.get", {"id": "a"}) == (
         503,
         "Timed out: read before trying again",

@@ -46,6 +46,13 @@ def execute(sql: str, *params: object) -> None:
         cursor.execute(sql, params or None)
 
 
+def forget_statistics() -> None:
+    """Let SQLite plan as it does where nobody analyzes, whatever other tests left."""
+    if rows("select 1 from sqlite_master where name = 'sqlite_stat1'"):
+        execute("delete from sqlite_stat1")
+        execute("analyze sqlite_master")
+
+
 def column(model: str, name: str, row_id: str) -> Any:
     """Read one column of one row of a protocol table by id."""
     [[value]] = rows(f"select {name} from durable_{model} where id = %s", row_id)

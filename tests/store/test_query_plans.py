@@ -41,7 +41,7 @@ from tests.machine.factories import (
     settle,
     suspend,
 )
-from tests.store.support import execute
+from tests.store.support import execute, forget_statistics
 from tests.store.threads import RollBackError
 from tests.store.timing import MINUTE, NEVER, START, Clock
 
@@ -88,6 +88,8 @@ def populate() -> None:
     )
     if connection.vendor == "postgresql":  # by itself, in time; nobody does for SQLite
         execute("analyze")
+    else:
+        forget_statistics()
 
 
 def _promises(

@@ -210,6 +210,7 @@ class World:
         self.at_once = 0
         self.pauses: list[float] = []
         self._held: dict[str, int] = {}
+        self.replays: list[float] = []
         self._steps = steps
         self._in_thread = in_thread or run_inline
         self._config = Config(clock=self.clock, sleep=self._sleep, patience=patience, grace=0.5)
@@ -250,6 +251,7 @@ class World:
             claim,
             in_thread=self._in_thread,
             slots=asyncio.Semaphore(self._steps),
+            on_replayed=self.replays.append,
             config=self._config,
             on_running=self._on_running,
         )
