@@ -16,7 +16,8 @@ LATE = 2**53 - 1
 
 
 @pytest.fixture
-def client(make_client: MakeClient) -> Iterator[Client]:
+def client(make_client: MakeClient, settings: Any) -> Iterator[Client]:
+    settings.DURABLE_HEARTBEAT_MS = 200  # a sweep that had to wait lets leases rest for two of them
     client = make_client("asgi", has_debug_surface=False)
     runner = BackgroundRunner(client.store)
     runner.start()
