@@ -64,10 +64,9 @@ class PostgresDialect:
     ) -> tuple[Lock, list[Row]]:
         """Lock and read: two statements, so that the read's snapshot is taken under the locks."""
         names = encode_list(sorted(ids))
-        _count(2)
         with self.pipeline(connection):
-            locked = execute(connection, self._WAIT if wait else self._TRY, (names,))
-            loaded = execute(connection, self.text(sql), (encode_list(ids),))
+            locked = self.send(connection, self._WAIT if wait else self._TRY, (names,))
+            loaded = self.send(connection, self.text(sql), (encode_list(ids),))
         [row] = locked.fetchall()
         return self._to_lock(row), loaded.fetchall()
 
@@ -75,10 +74,9 @@ class PostgresDialect:
         self, connection: BaseDatabaseWrapper, ids: Sequence[str], *, sql: str
     ) -> tuple[int, list[Row]]:
         """Read without locks what is committed, after the clock."""
-        _count(2)
         with self.pipeline(connection):
-            read = execute(connection, f"select {self._NOW}")
-            loaded = execute(connection, self.text(sql), (encode_list(ids),))
+            read = self.send(connection, f"select {self._NOW}")
+            loaded = self.send(connection, self.text(sql), (encode_list(ids),))
         [(now,)] = read.fetchall()
         return now, loaded.fetchall()
 
@@ -87,9 +85,13 @@ class PostgresDialect:
         return self._execute(connection, self.text(sql), params)
 
     def _execute(self, connection: BaseDatabaseWrapper, sql: str, params: Params) -> list[Row]:
-        _count(1)
         with connection.wrap_database_errors:
-            return list(execute(connection, sql, params).fetchall())
+            return list(self.send(connection, sql, params).fetchall())
+
+    def send(self, connection: BaseDatabaseWrapper, sql: str, params: Params = ()) -> Any:
+        """Execute and count one prepared statement; return its cursor. The errors are psycopg's."""
+        _count(1)
+        return execute(connection, sql, params)
 
     def write(
         self,
@@ -101,11 +103,10 @@ class PostgresDialect:
 
         Rows travel as JSON, as all lists do: the driver takes ten times as long to write arrays.
         """
-        _count(len(changes))
         with self.pipeline(connection):
             announce()
             cursors = [
-                execute(connection, _postgres_text(change), (encode_list(rows),))
+                self.send(connection, _postgres_text(change), (encode_list(rows),))
                 for change, rows in changes
             ]
         return [cursor.rowcount for cursor in cursors]

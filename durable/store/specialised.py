@@ -18,7 +18,7 @@ from durable import signals
 from durable.machine.state import Config, Promise, Task
 from durable.notify import SETTLED, ready
 from durable.notify.base import CHANNEL, payload_of
-from durable.prepared import Params, execute
+from durable.prepared import Params
 from durable.protocol.addresses import group_of
 from durable.protocol.annotations import Annotation
 from durable.protocol.records import EMPTY, PromiseRecord
@@ -26,7 +26,7 @@ from durable.protocol.requests import PromiseCreate, Reply, TaskFence, TaskFulfi
 from durable.protocol.states import PromiseState, TaskState
 from durable.protocol.tags import TARGET
 from durable.protocol.validation import MAX_INSTANT
-from durable.store import rows, tallies
+from durable.store import rows
 from durable.store.base import Program
 from durable.store.dialects import POSTGRES, Row, encode_list, source_of
 from durable.store.flush import is_latent
@@ -103,6 +103,7 @@ _FILLED_IN = {
 }
 _BORN = ", ".join(_FILLED_IN.get(name, f"v.{name}") for name in INSERT_PROMISE.columns)
 _COLUMNS = ", ".join(INSERT_PROMISE.columns)
+_NOW = "greatest(clock.now, p.created_at, t.expires_at - t.ttl)"  # never before what is there
 _TOLD = f" cross join (select pg_notify('{CHANNEL}', %s)) told"  # spares a statement
 _CLOCK = (  # at another level of isolation nothing is written, and the general way says why
     "with clock as materialized (select {clock} as now"
@@ -110,7 +111,15 @@ _CLOCK = (  # at another level of isolation nothing is written, and the general 
 )
 
 
-class Start:
+class _Birth:
+    """What the kinds have in common whose statement inserts the promise."""
+
+    def answer(self, prepared: Prepared, row: Row) -> tuple[list[Reply], int]:
+        """Fill in the time."""
+        return [_dated(reply, row[1]) for reply in prepared.replies], row[1]
+
+
+class Start(_Birth):
     """A new promise with its task, to be taken at once; there was nothing under the id."""
 
     _SQL = (
@@ -145,12 +154,8 @@ class Start:
         given = encode_list(one.row for one in batch)
         return [(self._SQL, (*clock, given, payload_of(topics)))]
 
-    def answer(self, prepared: Prepared, row: Row) -> tuple[list[Reply], int]:
-        """Fill in the time."""
-        return [_dated(reply, row[1]) for reply in prepared.replies], row[1]
 
-
-class Checkpoint:
+class Checkpoint(_Birth):
     """A step that ends: its promise is born settled, below a task that the caller holds.
 
     The guard locks the task's row, so that nobody takes the task over before the commit. No row
@@ -161,12 +166,12 @@ class Checkpoint:
     _SQL = (
         f"{_CLOCK}, v as ({source_of({**INSERT_PROMISE.columns, **_HELD})}),"
         " n as materialized (select t.id, t.version, p.origin,"
-        " greatest(clock.now, p.created_at, t.expires_at - t.ttl) as now"
+        f" {_NOW} as now"
         " from (select distinct task_id, task_version from v) w"
         " join durable_task t on t.id = w.task_id and t.version = w.task_version"
         " join durable_promise p on p.id = t.id cross join clock"
         " where t.state = 'acquired' and t.releases = 0 and p.state = 'pending'"
-        " and p.timeout_at > greatest(clock.now, p.created_at, t.expires_at - t.ttl)"
+        f" and p.timeout_at > {_NOW}"
         " for no key update of t skip locked)"
         f" insert into durable_promise ({_COLUMNS}) select {_BORN}"
         " from v join n on n.id = v.task_id and n.version = v.task_version"
@@ -202,10 +207,6 @@ class Checkpoint:
         """Lock and insert."""
         return [(self._SQL, (*clock, encode_list(one.row for one in batch)))]
 
-    def answer(self, prepared: Prepared, row: Row) -> tuple[list[Reply], int]:
-        """Fill in the time."""
-        return [_dated(reply, row[1]) for reply in prepared.replies], row[1]
-
 
 class Ending:
     """A task that is fulfilled while nobody awaits it.
@@ -225,7 +226,6 @@ class Ending:
         "attempts": "integer",
         "last_error": "text",
     }
-    _NOW = "greatest(clock.now, p.created_at, t.expires_at - t.ttl)"
     _SQL = (
         f"{_CLOCK}, v as ({source_of(_COLUMNS)}),"
         f" n as materialized (select v.*, {_NOW} as now"
@@ -306,10 +306,9 @@ def run(
         for kind, batch in batches.items()
         for sql, params in kind.statements([*batch.values()], clock)
     ]
-    tallies.statements[tallies.STORE] += len(todo)
     # statements of a pipeline, without ``begin``, are one transaction up to its end
     with POSTGRES.pipeline(connection) if len(todo) > 1 else connection.wrap_database_errors:
-        cursors = {kind: execute(connection, sql, params) for kind, sql, params in todo}
+        cursors = {kind: POSTGRES.send(connection, sql, params) for kind, sql, params in todo}
     answered, newest = {}, 0
     for kind, batch in batches.items():
         for row in cursors[kind].fetchall():

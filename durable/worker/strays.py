@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from durable import clock, conf
+from durable.delivery.presence import GONE_MS
 from durable.models import Stream, Worker
 from durable.protocol.claims import Wanted
 from durable.workflow.registry import Registry
@@ -16,7 +17,6 @@ from durable.workflow.registry import Registry
 PATIENCE_MS = 3_000
 """How long a task may wait for somebody who knows its function."""
 _LOOK_SECONDS = 3.0
-_GONE_MS = 30_000
 
 
 def names_of(registry: Registry) -> frozenset[str]:
@@ -27,7 +27,7 @@ def names_of(registry: Registry) -> frozenset[str]:
 def find_streamed(groups: Collection[str]) -> set[str]:
     """Return the groups that have event streams, in any process."""
     alive = Stream.objects.using(conf.database_alias()).filter(
-        gateway__seen_at__gte=clock.now_ms() - _GONE_MS
+        gateway__seen_at__gte=clock.now_ms() - GONE_MS
     )
     return set(alive.filter(queue__in=groups).values_list("queue", flat=True))
 
