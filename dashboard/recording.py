@@ -11,6 +11,7 @@ from django.db.models import OuterRef, Subquery
 from dashboard.description import Description, DescriptionError, read_description
 from dashboard.models import NO_DUE, Decider, HumanTask
 from durable.models import Promise
+from durable.prepared import execute
 from durable.protocol import tags
 from durable.protocol.records import PromiseRecord
 
@@ -48,10 +49,16 @@ def record_settled(settled_at: Mapping[str, int], *, using: str) -> None:
 
     Every decision waits for this, and building it from models would take longer than all the rest.
     """
-    with connections[using].cursor() as cursor:
-        for pk, at in settled_at.items():  # nearly always one
-            cursor.execute(_SETTLE_TASK, (at, pk))
-            cursor.execute(_CLOSE_DECIDERS, (False, pk))
+    connection = connections[using]
+    for pk, at in settled_at.items():  # nearly always one
+        if connection.vendor == "postgresql":  # in one round trip
+            execute(
+                connection, f"with task as ({_SETTLE_TASK}) {_CLOSE_DECIDERS}", (at, pk, False, pk)
+            )
+        else:
+            with connection.cursor() as cursor:
+                cursor.execute(_SETTLE_TASK, (at, pk))
+                cursor.execute(_CLOSE_DECIDERS, (False, pk))
 
 
 def bind_names(deciders: Collection[Decider], *, using: str) -> int:

@@ -22,6 +22,9 @@ class Root:
 
 promises_created = Signal()
 promises_settled = Signal()
+promises_missed = Signal()
+"""Sent when a receiver of one of the two failed, in the transaction that goes on without what its
+receivers wrote: who has to repair that does it after the commit, see ``transaction.on_commit``."""
 
 housekeeping = Signal()
 """Sent now and then by a background loop, outside any transaction, with ``using``: receivers repair

@@ -1,4 +1,4 @@
-"""The thread that hands messages over: woken by what becomes ready, looking once a second anyway.
+"""The thread that hands messages over: woken by what becomes ready, and looking now and then.
 
 Tasks of groups with streams here are offered straight from their table, messages of the outbox go
 to their streams or to the pusher. What nobody here can take is left for other processes.
@@ -30,7 +30,7 @@ from durable.store.database import DatabaseStore
 from durable.store.outbox import Offer, Queued
 
 BATCH = 200
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 2.0
 LEASE_MS = 30_000
 """A message that a process claimed is tried by others when it was not heard of for so long."""
 ELSEWHERE_SECONDS = 1.0

@@ -13,8 +13,11 @@ from durable.machine.footprint import Footprint, footprint_of
 from durable.protocol.annotations import Annotation
 from durable.protocol.requests import (
     PromiseGet,
+    PromiseSettle,
     Request,
     ScheduleGet,
+    TaskFence,
+    TaskFulfill,
     TaskGet,
     TaskHeartbeat,
 )
@@ -94,6 +97,16 @@ class Program:
     def is_reading(self) -> bool:
         """Whether it writes nothing, so that it needs no locks and nobody's commit."""
         return all(isinstance(one, PromiseGet | TaskGet | ScheduleGet) for one in self.requests)
+
+    @property
+    def may_settle(self) -> bool:
+        """Whether it may settle what others wait for."""
+        return any(
+            isinstance(
+                one.action if isinstance(one, TaskFence) else one, PromiseSettle | TaskFulfill
+            )
+            for one in self.requests
+        )
 
     def split(self, held: frozenset[str]) -> "tuple[Program, Program] | None":
         """Part a heartbeat: tasks whose locks are held, with its future, and those for later.

@@ -2,22 +2,20 @@
 
 from collections.abc import Collection, Mapping
 from operator import itemgetter
-from typing import NamedTuple
 
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from durable.models.history import TaskEvent
 from durable.protocol.claims import ANY, Claim, Wanted
-from durable.protocol.records import PromiseRecord, TaskRecord
 from durable.protocol.requests import Reply, TaskAcquire
 from durable.store import rows, statements
 from durable.store.database import DatabaseStore
-from durable.store.dialects import encode_list, get_dialect
-from durable.store.preload import fetch_history
+from durable.store.dialects import POSTGRES, encode_list, get_dialect
+from durable.store.preload import fetch_history, history_of
 
 _FIRST_PROMISE_COLUMN = 1
-_ORIGIN_AT = _FIRST_PROMISE_COLUMN + len(rows.PROMISE_COLUMNS)
+_AFTER_PROMISE = _FIRST_PROMISE_COLUMN + len(rows.PROMISE_COLUMNS)
 
 
 def claim(
@@ -35,16 +33,8 @@ def claim(
     there is one writer anyway. Both are held to task.acquire by differential tests.
     """
     if store.connection.vendor == "postgresql":
-        taken = _claim_skipping(store, groups, wanted, pid=pid, ttl=ttl, limit=limit)
-    else:
-        taken = _claim_by_steps(store, groups, wanted, pid=pid, ttl=ttl, limit=limit)
-    return _with_history(store, taken)
-
-
-class _Taken(NamedTuple):
-    task: TaskRecord
-    promise: PromiseRecord
-    origin: str
+        return _claim_skipping(store, groups, wanted, pid=pid, ttl=ttl, limit=limit)
+    return _claim_by_steps(store, groups, wanted, pid=pid, ttl=ttl, limit=limit)
 
 
 def _claim_skipping(
@@ -55,32 +45,37 @@ def _claim_skipping(
     pid: str,
     ttl: int,
     limit: int,
-) -> list[_Taken]:
-    store.connection.ensure_connection()
-    found = get_dialect(store.connection).fetch(
-        store.connection,
-        statements.CLAIM,
-        (
-            *store.statement_clock(),
-            encode_list(dict.fromkeys(groups)),
-            wanted.overdue_ms,
-            encode_list(wanted.names),
-            wanted.is_listed,
-            limit,
-            limit,
-            pid,
-            ttl,
-            ttl,
-            TaskEvent.ACQUIRED.value,
-        ),
+) -> list[Claim]:
+    """Claim and read the history: two statements, one round trip, one transaction."""
+    connection = store.connection
+    connection.ensure_connection()
+    params = (
+        *store.statement_clock(),
+        encode_list(dict.fromkeys(groups)),
+        wanted.overdue_ms,
+        encode_list(wanted.names),
+        wanted.is_listed,
+        limit,
+        limit,
+        pid,
+        ttl,
+        ttl,
+        TaskEvent.ACQUIRED.value,
     )
-    taken = []
+    with POSTGRES.pipeline(connection):
+        claimed = POSTGRES.send(connection, POSTGRES.text(statements.CLAIM), params)
+        recorded = POSTGRES.send(connection, statements.LOAD_CLAIMED_HISTORY)
+    found = claimed.fetchall()
+    now = max((row[0] for row in found), default=0)
+    store.advance(now)
+    history = history_of(recorded.fetchall(), now=store.now())
+    claims = []
     for row in found:
-        store.advance(row[0])
         promise = rows.to_promise(row[_FIRST_PROMISE_COLUMN:])
-        task = rows.to_task(promise.id, row[_ORIGIN_AT + 1 :])
-        taken.append(_Taken(task.record(promise, row[0]), promise.record(row[0]), row[_ORIGIN_AT]))
-    return taken
+        task = rows.to_task(promise.id, row[_AFTER_PROMISE + 1 :])
+        preload = tuple(history.get(promise.id, ()))
+        claims.append(Claim(task.record(promise, now), promise.record(now), preload))
+    return claims
 
 
 def _claim_by_steps(
@@ -91,7 +86,7 @@ def _claim_by_steps(
     pid: str,
     ttl: int,
     limit: int,
-) -> list[_Taken]:
+) -> list[Claim]:
     if not _candidates(store, groups, wanted, limit=1):  # look before taking the one write lock
         return []
 
@@ -99,12 +94,14 @@ def _claim_by_steps(
         candidates = _candidates(store, groups, wanted, limit=limit)
         requests = [TaskAcquire(task_id, version, pid, ttl) for _, task_id, version in candidates]
         replies: list[Reply] = store.run(*requests) if requests else []
-        origins = _origins(store.connection, [reply.task.id for reply in replies if reply.task])
-    return [
-        _Taken(reply.task, reply.promise, origins[reply.task.id])
-        for reply in replies
-        if reply.is_ok and reply.task and reply.promise
-    ]
+        taken = [
+            (reply.task, reply.promise)
+            for reply in replies
+            if reply.is_ok and reply.task and reply.promise
+        ]
+        origins = _origins(store.connection, [task.id for task, _ in taken if task.version > 1])
+    history = fetch_history(store.connection, origins, now=store.now())
+    return [Claim(task, promise, tuple(history.get(task.id, ()))) for task, promise in taken]
 
 
 def _candidates(
@@ -123,15 +120,11 @@ def _candidates(
 
 
 def _origins(connection: BaseDatabaseWrapper, ids: Collection[str]) -> dict[str, str]:
+    if not ids:
+        return {}
     dialect = get_dialect(connection)
     found = dialect.fetch(connection, statements.ORIGINS, (encode_list(ids),))
     return {row[0]: row[1] for row in found}
-
-
-def _with_history(store: DatabaseStore, taken: list[_Taken]) -> list[Claim]:
-    origins = {one.task.id: one.origin for one in taken if one.task.version > 1}
-    history = fetch_history(store.connection, origins, now=store.now())
-    return [Claim(one.task, one.promise, tuple(history.get(one.task.id, ()))) for one in taken]
 
 
 def heartbeat(store: DatabaseStore, pid: str, held: Mapping[str, int]) -> set[str]:

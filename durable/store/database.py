@@ -25,12 +25,14 @@ from durable.protocol.annotations import Annotation
 from durable.protocol.requests import Reply, Request
 from durable.store import specialised
 from durable.store.base import (
+    MAX_LOCKED_IDS,
     CommitUnknownError,
     ConnectionLostError,
     Program,
     StoreConflictError,
 )
 from durable.store.committer import Committer
+from durable.store.dialects import Awaiters
 from durable.store.futures import LoopFuture, complete
 from durable.store.transaction import Transaction, is_held
 
@@ -167,7 +169,7 @@ class DatabaseStore:
             try:
                 with transaction.atomic(using=self.alias):
                     work = self._begin(program.now)
-                    work.admit(program.footprint, wait=True)
+                    self._admit(work, [program], wait=True)
                     replies = self._finish(work, [program], spare_leases=True)[0]
             except StoreConflictError:
                 if attempt == _INLINE_TRIES:
@@ -192,7 +194,7 @@ class DatabaseStore:
             return []
         with self._own_transaction():
             work = self._begin(max(program.now for program in writing))
-            held = work.admit(_union(writing), wait=False)
+            held = self._admit(work, writing, wait=False)
             free, aside = _part(writing, held)
             replies = self._finish(work, free, spare_leases=False)
         self.advance(work.now)
@@ -231,6 +233,14 @@ class DatabaseStore:
             if self.connection.is_usable():
                 raise
             raise ConnectionLostError(*error.args) from error
+
+    def _admit(self, work: Transaction, programs: list[Program], *, wait: bool) -> frozenset[str]:
+        footprint = _union(programs)
+        awaiters = None
+        if any(program.may_settle for program in programs):
+            room = max(MAX_LOCKED_IDS - len(footprint.promises), 0)
+            awaiters = Awaiters(spare_acquired=wait, limit=room)
+        return work.admit(footprint, wait=wait, awaiters=awaiters)
 
     def _answer(self, programs: list[Program], replies: list[list[Reply]]) -> None:
         complete(

@@ -1,14 +1,16 @@
 """What PostgreSQL and SQLite do differently: locks, clock, arrays, bulk statements."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from msgspec import json
 
 from durable import clock
+from durable.notify import get_notifier
+from durable.notify.base import CHANNEL, payload_of
 from durable.prepared import Params, execute
 from durable.store import tallies
 from durable.store.base import IsolationLevelError
@@ -28,47 +30,82 @@ class Lock:
         self.now = now
 
 
+class Awaiters(NamedTuple):
+    """Which of the awaiters are locked along with what they wait for.
+
+    spare_acquired: leave those alone that a worker runs now.
+    limit: how many at most.
+    """
+
+    spare_acquired: bool
+    limit: int
+
+
 class PostgresDialect:
     """Advisory locks by id, the server's clock, arrays, pipelines."""
 
     _NOW = "(extract(epoch from clock_timestamp()) * 1000)::bigint"
     _KEY = "hashtextextended('durable:' || k.id, 0)"
-    # the clock is read after the aggregate has taken every lock
+    # the clock is read after the aggregate has taken every lock; the ids held are kept for the
+    # statements that follow in the transaction
     _LOCK = (
-        f"select array_agg(k.id order by k.id) filter (where {{lock}}), {_NOW},"
-        " current_setting('transaction_isolation') from jsonb_array_elements_text(%s::jsonb) k(id)"
-    )
-    _WAIT = _LOCK.format(lock=f"pg_advisory_xact_lock({_KEY})::text is not null")
-    _TRY = _LOCK.format(lock=f"pg_try_advisory_xact_lock({_KEY})")
-    LOCK_AND_KEEP = (
-        "select set_config('durable.held', coalesce(json_agg(k.id)"
-        f" filter (where pg_try_advisory_xact_lock({_KEY})), '[]')::text, true)"
+        "select set_config('durable.held',"
+        f" coalesce(json_agg(k.id) filter (where {{lock}}), '[]')::text, true), {_NOW},"
+        " current_setting('transaction_isolation')"
         " from jsonb_array_elements_text(%s::jsonb) k(id)"
     )
-    """Tries for the locks of ids, and keeps those held for the statements that follow."""
+    _WAIT = _LOCK.format(lock=f"pg_advisory_xact_lock({_KEY})::text is not null")
+    TRY = _LOCK.format(lock=f"pg_try_advisory_xact_lock({_KEY})")
+    """Tries for the locks of ids."""
+    HELD = "any(array(select jsonb_array_elements_text(current_setting('durable.held')::jsonb)))"
+    """The ids that the last lock statement of the transaction got."""
+    _TRY_AWAITERS = TRY.replace(
+        "jsonb_array_elements_text(%s::jsonb) k(id)",
+        f"(select distinct c.awaiter_id as id from durable_callback c where c.awaited_id = {HELD}"
+        f" and not c.awaiter_id = {HELD} and not (%s and exists (select 1 from durable_task t"
+        " where t.id = c.awaiter_id and t.state = 'acquired')) order by 1 limit %s) k",
+    )
 
     def lock(self, connection: BaseDatabaseWrapper, ids: Iterable[str], *, wait: bool) -> Lock:
         """Take transaction advisory locks in the order of the ids."""
         names = encode_list(sorted(ids))
-        [row] = self._execute(connection, self._WAIT if wait else self._TRY, (names,))
+        [row] = self._execute(connection, self._WAIT if wait else self.TRY, (names,))
         return self._to_lock(row)
 
     def _to_lock(self, row: Row) -> Lock:
-        ids, now, isolation = row
+        held, now, isolation = row
         if isolation != "read committed":  # a snapshot older than the locks would miss changes
             raise IsolationLevelError(isolation)
-        return Lock(frozenset(ids or ()), now)
+        return Lock(_decode_ids(held), now)
 
     def lock_and_fetch(
-        self, connection: BaseDatabaseWrapper, ids: Sequence[str], *, wait: bool, sql: str
+        self,
+        connection: BaseDatabaseWrapper,
+        ids: Sequence[str],
+        *,
+        wait: bool,
+        sql: str,
+        awaiters: Awaiters | None = None,
     ) -> tuple[Lock, list[Row]]:
-        """Lock and read: two statements, so that the read's snapshot is taken under the locks."""
-        names = encode_list(sorted(ids))
+        """Lock and read: two statements, so that the read's snapshot is taken under the locks.
+
+        With ``awaiters`` those of what was locked are tried for and read, too: one round trip for
+        all. ``sql`` selects by ``{in_list}``.
+        """
+        statements: list[tuple[str, Params]] = [
+            (self._WAIT if wait else self.TRY, (encode_list(sorted(ids)),)),
+            (self.text(sql), (encode_list(ids),)),
+        ]
+        if awaiters is not None:
+            load_held = self.text(sql.replace("{in_list}", f"= {self.HELD}"))
+            statements += [(self._TRY_AWAITERS, awaiters), (load_held, ())]
         with self.pipeline(connection):
-            locked = self.send(connection, self._WAIT if wait else self._TRY, (names,))
-            loaded = self.send(connection, self.text(sql), (encode_list(ids),))
-        [row] = locked.fetchall()
-        return self._to_lock(row), loaded.fetchall()
+            cursors = [self.send(connection, text, params) for text, params in statements]
+        found = [cursor.fetchall() for cursor in cursors]
+        locks = [self._to_lock(row) for rows in found[::2] for row in rows]
+        ids_held = frozenset[str]().union(*(lock.ids for lock in locks))
+        loaded = [row for rows in found[1::2] for row in rows]
+        return Lock(ids_held, max(lock.now for lock in locks)), loaded
 
     def look(
         self, connection: BaseDatabaseWrapper, ids: Sequence[str], *, sql: str
@@ -97,19 +134,30 @@ class PostgresDialect:
         self,
         connection: BaseDatabaseWrapper,
         changes: Sequence[tuple[Change, Sequence[Row]]],
-        announce: Callable[[], None],
-    ) -> list[int]:
-        """Announce, and run one statement a change, all in one round trip.
+        topics: Collection[str],
+        *,
+        with_savepoint: bool,
+    ) -> tuple[list[int], str | None]:
+        """Write the changes, announce the topics, and set a savepoint, all in one round trip.
 
-        Rows travel as JSON, as all lists do: the driver takes ten times as long to write arrays.
+        Return how many rows each change touched, and the savepoint. Rows travel as JSON, as all
+        lists do: the driver takes ten times as long to write arrays.
         """
+        rows = [encode_list(rows) for _, rows in changes]
+        shape = tuple(change for change, _ in changes)
         with self.pipeline(connection):
-            announce()
-            cursors = [
-                self.send(connection, _postgres_text(change), (encode_list(rows),))
-                for change, rows in changes
-            ]
-        return [cursor.rowcount for cursor in cursors]
+            if len({change.table for change in shape}) == len(shape):
+                told = payload_of(topics) if topics else None
+                cursors = [self.send(connection, _merged_text(shape), (*rows, told))]
+            else:  # one statement must not touch a row twice
+                cursors = [
+                    self.send(connection, _merged_text((change,)), (given, None))
+                    for change, given in zip(shape, rows, strict=True)
+                ]
+                if topics:
+                    get_notifier(connection.alias).publish(topics)
+            savepoint = connection.savepoint() if with_savepoint else None
+        return [count for cursor in cursors for count in cursor.fetchone()], savepoint
 
     @contextmanager
     def pipeline(self, connection: BaseDatabaseWrapper) -> Iterator[None]:
@@ -142,7 +190,13 @@ class SQLiteDialect:
         return Lock(frozenset(ids), clock.now_ms())
 
     def lock_and_fetch(
-        self, connection: BaseDatabaseWrapper, ids: Sequence[str], *, wait: bool, sql: str
+        self,
+        connection: BaseDatabaseWrapper,
+        ids: Sequence[str],
+        *,
+        wait: bool,
+        sql: str,
+        awaiters: Awaiters | None = None,  # noqa: ARG002 - a second statement costs no round trip
     ) -> tuple[Lock, list[Row]]:
         """Read."""
         lock = self.lock(connection, ids, wait=wait)
@@ -166,16 +220,20 @@ class SQLiteDialect:
         self,
         connection: BaseDatabaseWrapper,
         changes: Sequence[tuple[Change, Sequence[Row]]],
-        announce: Callable[[], None],
-    ) -> list[int]:
-        """Announce, and run each statement once a row, inside the driver."""
-        announce()
+        topics: Collection[str],
+        *,
+        with_savepoint: bool,
+    ) -> tuple[list[int], str | None]:
+        """Announce, write row by row inside the driver, and set a savepoint."""
+        if topics:
+            get_notifier(connection.alias).publish(topics)
         raw = connection.connection
         _count(len(changes))
         with connection.wrap_database_errors:
-            return [
+            counts = [
                 raw.executemany(_sqlite_text(change), rows).rowcount for change, rows in changes
             ]
+        return counts, connection.savepoint() if with_savepoint else None
 
     def text(self, sql: str) -> str:
         """Fill in lists, and the driver's placeholders."""
@@ -189,6 +247,9 @@ class SQLiteDialect:
             is_true=" = 1",  # as Django writes it into the partial indexes
             clock="coalesce(%s, %s)",
         ).replace("%s", "?")
+
+
+_decode_ids = json.Decoder(frozenset[str]).decode
 
 
 def _count(number: int) -> None:
@@ -216,6 +277,18 @@ def _fill(sql: str, **parts: str) -> str:
     for name, part in parts.items():
         sql = sql.replace("{" + name + "}", part)
     return sql
+
+
+@cache
+def _merged_text(changes: tuple[Change, ...]) -> str:
+    """Return one statement for changes of different tables; it returns their counts of rows."""
+    parts = [f"c{n} as ({_postgres_text(one)} returning 1)" for n, one in enumerate(changes)]
+    counts = [f"(select count(*) from c{n})" for n in range(len(changes))]
+    told = f"(select pg_notify('{CHANNEL}', v.topics) from (select %s::text) v(topics)"
+    return (
+        f"with {', '.join(parts)} select {', '.join(counts)}"
+        f" from (select 1) one left join {told} where v.topics is not null) told on true"
+    )
 
 
 @cache

@@ -10,7 +10,7 @@ from django.dispatch import Signal
 
 from durable import signals
 from durable.machine.state import Config, Execute, Promise, Task, is_external
-from durable.notify import LATENT, SETTLED, get_notifier, ready
+from durable.notify import LATENT, SETTLED, ready
 from durable.notify.base import DUE, OUTBOX
 from durable.protocol import tags
 from durable.protocol.addresses import group_of
@@ -48,16 +48,15 @@ def flush(
     if not changes:
         return frozenset()
     topics = frozenset(_topics(overlay, difference, config, now))
-
-    def announce() -> None:
-        if topics:
-            get_notifier(connection.alias).publish(topics)
-
-    counts = get_dialect(connection).write(connection, changes, announce)
+    told = list(_told(difference, config))
+    dialect = get_dialect(connection)
+    counts, savepoint = dialect.write(connection, changes, topics, with_savepoint=bool(told))
     for (statement, written), count in zip(changes, counts, strict=True):
         if _is_guarded(statement) and count != len(written):
             raise StoreConflictError(statement.table)
-    _send_signals(connection, difference, config, now)
+    for one in told:
+        _tell(connection, one, savepoint, now)
+        savepoint = None
     return topics
 
 
@@ -222,40 +221,53 @@ def is_latent(promise: Promise, config: Config) -> bool:
     )
 
 
-def _send_signals(
-    connection: BaseDatabaseWrapper, difference: Difference, config: Config, now: int
-) -> None:
+class _Told(NamedTuple):
+    """A signal that somebody listens to, and what it is about."""
+
+    signal: Signal
+    sender: type
+    promises: list[Promise]
+
+
+def _told(difference: Difference, config: Config) -> Iterator[_Told]:
     for signal, promises in (
         (signals.promises_created, difference.created),
         (signals.promises_settled, difference.settled),
     ):
         latent = [promise for promise in promises if is_latent(promise, config)]
         roots = [promise for promise in promises if _is_root(promise)]
-        _send(connection, signal, signals.Latent, latent, now)
-        _send(connection, signal, signals.Root, roots, now)
+        for sender, some in ((signals.Latent, latent), (signals.Root, roots)):
+            if some and signal.has_listeners(sender):
+                yield _Told(signal, sender, some)
 
 
 def _is_root(promise: Promise) -> bool:
     return promise.is_targeted and promise.tags.get(tags.PARENT, promise.id) == promise.id
 
 
-def _send(
-    connection: BaseDatabaseWrapper, signal: Signal, sender: type, promises: list[Promise], now: int
-) -> None:
-    if not promises or not signal.has_listeners(sender):
-        return
-    extra = {"action": "signal", "sender": sender.__name__}
+def _tell(connection: BaseDatabaseWrapper, told: _Told, savepoint: str | None, now: int) -> None:
+    """Send a signal; a receiver never fails the protocol, what it wrote is undone then.
+
+    The savepoint came with the changes, and ends with the transaction: ``atomic`` would cost two
+    round trips more.
+    """
+    using = connection.alias
+    undo_to = savepoint or connection.savepoint()
+    assert undo_to is not None  # noqa: S101 - a flush is inside a transaction
+    records = [promise.record(now) for promise in told.promises]
+    hooks = len(connection.run_on_commit)
+    extra = {"action": "signal", "sender": told.sender.__name__}
     try:
-        with transaction.atomic(using=connection.alias):
-            signal.send(
-                sender,
-                promises=[promise.record(now) for promise in promises],
-                using=connection.alias,
-            )
-            if transaction.get_rollback(using=connection.alias):  # it kept its error to itself
-                _logger.error("receiver failed", extra=extra)
-    except Exception:  # a receiver never fails the protocol; a sweep repairs what it missed
+        told.signal.send(told.sender, promises=records, using=using)
+        if not transaction.get_rollback(using=using):
+            return
+        _logger.error("receiver failed", extra=extra)  # it kept its error to itself
+    except Exception:
         _logger.exception("receiver failed", extra=extra)
+    transaction.set_rollback(False, using=using)
+    connection.savepoint_rollback(undo_to)
+    del connection.run_on_commit[hooks:]
+    signals.promises_missed.send_robust(told.sender, promises=records, using=using)
 
 
 def _topics(overlay: Overlay, difference: Difference, config: Config, now: int) -> Iterator[str]:

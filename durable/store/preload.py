@@ -31,14 +31,20 @@ def fetch_history(
 
     ``origins`` maps task ids to the origin of their lineage.
     """
-    found: dict[str, list[PromiseRecord]] = {task_id: [] for task_id in origins}
     if not origins:
-        return found
+        return {}
     dialect = get_dialect(connection)
     wanted = encode_list((origin, task_id) for task_id, origin in origins.items())
-    for row in dialect.fetch(connection, statements.LOAD_HISTORY, (wanted,)):
-        found[row[0]].append(rows.to_promise(row[1:]).record(now))
-    return found
+    found = history_of(dialect.fetch(connection, statements.LOAD_HISTORY, (wanted,)), now=now)
+    return {task_id: found.get(task_id, []) for task_id in origins}
+
+
+def history_of(found: Iterable[rows.Row], *, now: int) -> dict[str, list[PromiseRecord]]:
+    """Sort the rows of ``LOAD_HISTORY`` by task."""
+    history: dict[str, list[PromiseRecord]] = {}
+    for row in found:
+        history.setdefault(row[0], []).append(rows.to_promise(row[1:]).record(now))
+    return history
 
 
 def fill_preload(

@@ -231,8 +231,7 @@ class Ending:
         f" n as materialized (select v.*, {_NOW} as now"
         " from v join durable_task t on t.id = v.id and t.version = v.version"
         " join durable_promise p on p.id = v.id cross join clock"
-        " where v.id = any(array("
-        "select jsonb_array_elements_text(current_setting('durable.held')::jsonb)))"
+        f" where v.id = {POSTGRES.HELD}"
         f" and t.state = 'acquired' and p.state = 'pending' and p.timeout_at > {_NOW}"
         " and not exists (select 1 from durable_callback c where c.awaited_id = p.id)"
         " and not exists (select 1 from durable_listener l where l.promise_id = p.id)"
@@ -275,7 +274,7 @@ class Ending:
         names = encode_list(sorted(one.key for one in batch))
         given = encode_list(one.row for one in batch)
         return [
-            (POSTGRES.LOCK_AND_KEEP, (names,)),
+            (POSTGRES.TRY, (names,)),
             (self._SQL, (*clock, given, payload_of({SETTLED}))),
         ]
 

@@ -196,10 +196,17 @@ LOAD = (
     " from durable_promise p left join durable_task t on t.id = p.id where p.id {in_list}"
 )
 LOAD_SCHEDULES = f"select {_schedule} from durable_schedule where id {{in_list}}"
-LOAD_HISTORY = (
+_HISTORY = (
     f"select p.replayed_by, {_promise} from durable_promise p"
     " join {pairs} on p.origin = k.a and p.replayed_by = k.b order by p.id"
 )
+LOAD_HISTORY = _HISTORY
+LOAD_CLAIMED_HISTORY = _HISTORY.replace(
+    "{pairs}",
+    "(select e->>0 as a, e->>1 as b from jsonb_array_elements("
+    "coalesce(nullif(current_setting('durable.replayed', true), ''), '[]')::jsonb) e) k",
+)
+"""After ``CLAIM`` in one transaction, in a snapshot of its own: what was recorded until then."""
 CANDIDATES = (  # of one group: in the order of its index
     "select t.not_before, t.id, t.version from durable_task t join durable_promise p on p.id = t.id"
     " where t.state = 'pending' and t.queue = %s and t.not_before <= %s - %s"
@@ -222,7 +229,10 @@ CLAIM = (  # group by group, in the order of the index: a backlog is not sorted 
     " logged as (insert into durable_historyevent (task_id, event, at, version, pid)"
     " select id, %s, clock.now, version, pid from claimed, clock)"
     f" select clock.now, {_promise}, p.origin, {_task}"
-    " from claimed t join durable_promise p on p.id = t.id, clock order by t.not_before"
+    " from claimed t join durable_promise p on p.id = t.id, clock,"
+    " (select set_config('durable.replayed', coalesce(json_agg(json_build_array(p.origin, p.id))"
+    " filter (where c.version > 1), '[]')::text, true)"
+    " from claimed c join durable_promise p on p.id = c.id) kept order by t.not_before"
 )
 HEARTBEAT = (
     "update durable_task set expires_at = {clock} + ttl where id in ("

@@ -15,7 +15,7 @@ from durable.protocol.requests import Reply
 from durable.protocol.states import TaskState
 from durable.store import rows, statements, tallies
 from durable.store.base import MAX_LOCKED_IDS, Program
-from durable.store.dialects import encode_list, get_dialect
+from durable.store.dialects import Awaiters, encode_list, get_dialect
 from durable.store.flush import flush
 from durable.store.overlay import Overlay
 from durable.store.preload import fill_preload
@@ -42,12 +42,18 @@ class Transaction:
         self._clock = clock
         self._dialect = get_dialect(connection)
 
-    def admit(self, footprint: Footprint, *, wait: bool) -> frozenset[str]:
-        """Lock and load a footprint; return the lock names held: all of them when waiting."""
+    def admit(
+        self, footprint: Footprint, *, wait: bool, awaiters: Awaiters | None = None
+    ) -> frozenset[str]:
+        """Lock and load a footprint; return the lock names held: all of them when waiting.
+
+        ``awaiters`` of what it names are locked and loaded along, where that needs no waiting and
+        spares a round trip.
+        """
         names = sorted({*footprint.promises, *map(schedule_lock, footprint.schedules)})
         if footprint.promises:
             lock, loaded = self._dialect.lock_and_fetch(
-                self.connection, names, wait=wait, sql=statements.LOAD
+                self.connection, names, wait=wait, sql=statements.LOAD, awaiters=awaiters
             )
         else:
             lock, loaded = self._dialect.lock(self.connection, names, wait=wait), []

@@ -9,7 +9,7 @@ from django.db import connections
 from durable import conf
 from durable.client.base import Claim
 
-POLL_SECONDS = 1.0
+POLL_SECONDS = 2.0
 _PAUSE_AFTER_ERROR = 1.0
 
 _logger = logging.getLogger(__name__)

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from durable import clock, conf
 from durable.delivery.presence import GONE_MS
-from durable.models import Stream, Worker
+from durable.models import Stream, Task, Worker
 from durable.protocol.claims import Wanted
+from durable.protocol.states import TaskState
 from durable.workflow.registry import Registry
 
 PATIENCE_MS = 3_000
@@ -30,6 +31,16 @@ def find_streamed(groups: Collection[str]) -> set[str]:
         gateway__seen_at__gte=clock.now_ms() - GONE_MS
     )
     return set(alive.filter(queue__in=groups).values_list("queue", flat=True))
+
+
+def is_work_left(groups: Collection[str]) -> bool:
+    """Whether a task of the groups has been left lying for longer than ``PATIENCE_MS``."""
+    left = Task.objects.using(conf.database_alias()).filter(
+        state=TaskState.PENDING,
+        queue__in=groups,
+        not_before__lte=clock.now_ms() - PATIENCE_MS,
+    )
+    return left.exists()
 
 
 class Found(NamedTuple):
@@ -51,6 +62,8 @@ class Strays:
         if time.monotonic() < self._looks_at:
             return None
         self._looks_at = time.monotonic() + _LOOK_SECONDS
+        if not is_work_left(groups):
+            return None
         streamed = find_streamed(groups)
         alone = [group for group in groups if group not in streamed]
         if not alone:

@@ -78,9 +78,12 @@ def test_wanted_functions_only_are_claimed(transactional_db) -> None:
 def test_strays_are_looked_for_where_nobody_else_may_know(transactional_db, monkeypatch) -> None:
     monkeypatch.setattr("durable.worker.strays._LOOK_SECONDS", 0.0)
     strays = Strays()
+    assert strays.look(["g", "h"], {"mine"}) is None, "nothing was left lying"
+    start("left", "nowhere")
+    monkeypatch.setattr("durable.worker.strays.PATIENCE_MS", 0)
     found = strays.look(["g", "h"], {"mine"})
     assert found is not None
-    assert (found.groups, found.wanted) == (["g", "h"], Wanted({"mine"}, False, PATIENCE_MS))
+    assert (found.groups, found.wanted) == (["g", "h"], Wanted({"mine"}, False, overdue_ms=0))
 
     from durable import clock
 

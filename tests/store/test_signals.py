@@ -201,6 +201,27 @@ def test_a_failing_receiver_fails_nothing_and_is_undone(
     assert_sound(timed)
 
 
+def test_who_repairs_is_told_of_what_was_undone(
+    timed: DatabaseStore, connect: Callable[[Receiver], None]
+) -> None:
+    ran: list[str] = []
+
+    def fail(**_: object) -> None:
+        transaction.on_commit(lambda: ran.append("undone"))
+        raise RuntimeError("no")
+
+    def repair(promises: list[PromiseRecord], **_: object) -> None:
+        transaction.on_commit(lambda: ran.extend(one.id for one in promises))
+
+    connect(fail)
+    signals.promises_missed.connect(repair, sender=signals.Latent)
+    try:
+        timed.run(create("a", EXTERNAL, FAR), create("t", TARGETED, FAR))
+    finally:
+        signals.promises_missed.disconnect(repair, sender=signals.Latent)
+    assert ran == ["a"]
+
+
 def test_a_receiver_may_speak_to_the_engine(
     timed: DatabaseStore, connect: Callable[[Receiver], None]
 ) -> None:

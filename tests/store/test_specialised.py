@@ -129,6 +129,7 @@ def everything() -> dict[str, list[Any]]:
     return {**found, "history": rows(events)}
 
 
+@pytest.mark.timeout(90)
 def test_rows_and_replies_are_those_of_the_general_way(timed: DatabaseStore, clock: Clock) -> None:
     @settings(
         max_examples=max(settings().max_examples, EXAMPLES),
