@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from dashboard.decisions import name_of
-from dashboard.description import Fact
+from dashboard.descriptions import Fact
 from dashboard.models import NO_DUE, Action, AuditEntry, Decider, HumanTask
 from dashboard.permissions import (
     AnyUser,

@@ -9,7 +9,7 @@ from django.utils.functional import Promise as LazyText
 from django.utils.translation import gettext_lazy as _
 
 from dashboard.decisions import name_of
-from dashboard.description import Fact
+from dashboard.descriptions import Fact
 from dashboard.forms import DecisionForm, form_for
 from dashboard.inbox_queries import (
     Outcome,

@@ -8,7 +8,7 @@ from django.contrib.auth.models import Group
 from django.db import connections, transaction
 from django.db.models import OuterRef, Subquery
 
-from dashboard.description import Description, DescriptionError, read_description
+from dashboard.descriptions import Description, DescriptionError, read_description
 from dashboard.models import NO_DUE, Decider, HumanTask
 from durable.models import Promise
 from durable.prepared import execute

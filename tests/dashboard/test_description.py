@@ -1,12 +1,7 @@
 import pytest
 
-from dashboard.description import (
-    MAX_DEPTH,
-    DescriptionError,
-    Fact,
-    parse_description,
-    read_description,
-)
+from dashboard.descriptions.description import Fact, parse_description, read_description
+from dashboard.descriptions.reading import MAX_DEPTH, DescriptionError
 from durable.workflow import decisions
 from tests.dashboard.people import pack
 
