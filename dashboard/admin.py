@@ -7,7 +7,15 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from dashboard.models import AuditEntry, Decider, HumanTask
+from dashboard.models import (
+    AuditEntry,
+    AuditLink,
+    Decider,
+    HumanTask,
+    Message,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 
 if TYPE_CHECKING:
 
@@ -84,12 +92,65 @@ class HumanTaskAdmin(ReadOnlyAdmin):
 class AuditEntryAdmin(ReadOnlyAdmin):
     """What was done, newest first."""
 
-    list_display = ["at", "actor_name", "action", "target", "is_effective", "sign_in", "ip"]
-    list_filter = ["action", "is_effective", "sign_in"]
-    search_fields = ["target", "actor_name"]
+    list_display = [
+        *("at", "actor_name", "on_behalf_of_name", "action", "answer", "target_kind", "target"),
+        *("is_effective", "is_override", "sign_in", "ip"),
+    ]
+    list_filter = ["action", "target_kind", "is_effective", "is_override", "sign_in"]
+    search_fields = ["target", "actor_name", "on_behalf_of_name", "reason"]
     date_hierarchy = "at"
     ordering = ["-at", "-pk"]
     show_full_result_count = False
+
+
+@admin.register(AuditLink)
+class AuditLinkAdmin(ReadOnlyAdmin):
+    """The chain of what was done, its end first."""
+
+    list_display = ["position", "entry_id", "hash"]
+    ordering = ["-position"]
+    show_full_result_count = False
+
+
+@admin.register(WebhookEndpoint)
+class WebhookEndpointAdmin(ReadOnlyAdmin):
+    """Webhooks; they are set up on their own pages, and their secrets are shown nowhere."""
+
+    list_display = ["name", "slug", "preset", "action", "is_active"]
+    search_fields = ["name", "slug"]
+    ordering = ["name"]
+
+
+@admin.register(WebhookDelivery)
+class WebhookDeliveryAdmin(ReadOnlyAdmin):
+    """What came in, newest first."""
+
+    list_display = ["received", "endpoint", "outcome", "status", "event_id", "promise_id"]
+    list_filter = ["endpoint", "outcome"]
+    search_fields = ["event_id", "promise_id"]
+    ordering = ["-pk"]
+    show_full_result_count = False
+
+    @admin.display(description=_("received"), ordering="pk")
+    def received(self, delivery: WebhookDelivery) -> dt.datetime:
+        """Show when it came."""
+        return _moment(delivery.received_at)
+
+
+@admin.register(Message)
+class MessageAdmin(ReadOnlyAdmin):
+    """What was sent to whom, and what could not be, newest first."""
+
+    list_display = ["created", "task_id", "event", "channel", "address", "attempts", "problem"]
+    list_filter = ["channel", "event"]
+    search_fields = ["task__pk", "address"]
+    ordering = ["-pk"]
+    show_full_result_count = False
+
+    @admin.display(description=_("created"), ordering="pk")
+    def created(self, message: Message) -> dt.datetime:
+        """Show when it was made."""
+        return _moment(message.created_at)
 
 
 def _moment(instant_ms: int) -> dt.datetime:

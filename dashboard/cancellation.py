@@ -1,16 +1,15 @@
 """Cancels an execution in the name of a person, and says beforehand what that would end."""
 
-import datetime as dt
 from collections import Counter
 from typing import NamedTuple
 
 from django.db import transaction
 
 import durable
-from dashboard.decisions import Actor
-from dashboard.models import Action, AuditEntry
+from dashboard.answering import Actor
+from dashboard.auditing import acting, record
+from dashboard.models import Action, TargetKind
 from dashboard.queries import Tag, rows
-from durable.clock import now_ms
 from durable.conf import database_alias
 from durable.models import Promise
 from durable.protocol import tags
@@ -61,19 +60,16 @@ def foresee(root: Promise, now: int) -> Effects:
 def cancel(root: Promise, actor: Actor, reason: str) -> bool:
     """Cancel an execution and all below it but detached calls; false when it was over already."""
     with transaction.atomic(using=database_alias()):
-        settlement = durable.cancel(root.id, reason)
-        AuditEntry.objects.using(database_alias()).create(
-            at=dt.datetime.fromtimestamp(now_ms() / 1000, tz=dt.UTC),
-            actor_id=actor.user.pk,
-            actor_name=actor.name,
-            sign_in=actor.sign_in,
-            ip=actor.ip,
-            user_agent=actor.user_agent,
-            action=Action.CANCEL,
-            target=root.id,
+        with acting(actor, reason=reason):
+            settlement = durable.cancel(root.id, reason)
+        record(
+            Action.CANCEL,
+            root.id,
+            actor,
+            kind=TargetKind.EXECUTION,
             reason=reason,
+            before=PromiseState.PENDING if settlement.applied else settlement.promise.state,
+            after=settlement.promise.state,
             is_effective=settlement.applied,
-            state_before=PromiseState.PENDING if settlement.applied else settlement.promise.state,
-            state_after=settlement.promise.state,
         )
     return bool(settlement.applied)

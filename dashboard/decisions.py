@@ -1,179 +1,221 @@
 """Settles a question with a person's answer: right, settlement and audit row in one transaction."""
 
-import datetime as dt
-import hashlib
-import ipaddress
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, Self
+from typing import Any
 
 import msgspec
-from django.contrib.auth.models import AbstractBaseUser
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 
-from dashboard.models import Action, AuditEntry, SignIn
-from dashboard.permissions import visible_to
+from dashboard.answering import Actor, Answer, NoSuchQuestionError, Verdict
+from dashboard.auditing import SYSTEM, acting, hash_of, record
+from dashboard.descriptions.answers import DEFAULT, AnswerOption
+from dashboard.descriptions.proposal import changes_of
+from dashboard.models import Action, AuditEntry, HumanTask
+from dashboard.permissions import is_open, visible_to
+from dashboard.policies import would_count
+from dashboard.rights import Capacity, RefusedError, capacity_of
+from dashboard.votes import (
+    ballots_as_json,
+    cast,
+    deciding_option,
+    has_policy,
+    lock_votes,
+    requirements_of,
+)
 from durable import promises
 from durable.clock import now_ms
 from durable.conf import database_alias
 from durable.exceptions import PromiseNotFoundError
-from durable.protocol.records import PromiseRecord
 from durable.protocol.states import PromiseState
 
-MAX_USER_AGENT = 300
-
-
-class NoSuchQuestionError(LookupError):
-    """There is no such question, or not for this person; which of the two is nobody's business."""
-
-
-class Verdict(StrEnum):
-    """What became of an answer."""
-
-    SETTLED = "settled"
-    REPEATED = "repeated"
-    LATE = "late"
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """A person, and where a request of theirs came from."""
-
-    user: AbstractBaseUser
-    sign_in: SignIn = SignIn.SESSION
-    ip: str | None = None
-    user_agent: str = ""
-
-    @classmethod
-    def of(cls, request: HttpRequest) -> Self:
-        """Return who sent a request of a signed-in session."""
-        user = request.user
-        if not user.is_authenticated:
-            raise PermissionDenied
-        return cls(
-            user=user,
-            ip=_ip_address(request.META.get("REMOTE_ADDR", "")),
-            user_agent=request.headers.get("User-Agent", "").replace("\0", "")[:MAX_USER_AGENT],
-        )
-
-    @property
-    def username(self) -> str:
-        """What the workflow gets to know of the person."""
-        return self.user.get_username()
-
-    @property
-    def name(self) -> str:
-        """What people call the person."""
-        return name_of(self.user)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a person chose. ``given`` stands in for the usual value; only for undescribed waits.
-
-    ``request_key`` is made with the form, so that a double click or a retry is the same answer.
-    """
-
-    action: Action
-    comment: str = ""
-    request_key: str = ""
-    given: Any = msgspec.UNSET
+_ACTIONS = {one.value: one for one in (Action.APPROVE, Action.REJECT)}
 
 
 def decide(promise_id: str, actor: Actor, answer: Answer) -> Verdict:
-    """Answer a question in the name of a person.
+    """Answer a question in the name of a person, in one transaction with all that is kept of it.
 
-    Raises ``NoSuchQuestionError`` for those who may not see it.
+    Raises ``NoSuchQuestionError`` for those who may not see it, ``RefusedError`` for those who may
+    not answer it so.
     """
     using = database_alias()
     with transaction.atomic(using=using):
-        if not visible_to(actor.user).filter(pk=promise_id).exists():
+        task = visible_to(actor.user).filter(pk=promise_id).first()
+        if task is None:
             raise NoSuchQuestionError(promise_id)
-        if _was_settled_by(promise_id, actor, answer):
+        option = option_of(task, answer.name)
+        if _was_given_before(task, actor, answer):
             return Verdict.REPEATED
-        value = value_of(answer, actor.username)
         try:
-            settlement = _settle(promise_id, answer.action, value)
-        except PromiseNotFoundError:
-            raise NoSuchQuestionError(promise_id) from None
-        if not settlement.applied and _was_settled_by(promise_id, actor, answer):
-            # The same click, sent twice at once: the other request held the lock.
-            return Verdict.REPEATED
-        _record(settlement.promise, actor, answer, value, is_effective=settlement.applied)
-    return Verdict.SETTLED if settlement.applied else Verdict.LATE
+            capacity = _check(task, option, actor, answer)
+        except RefusedError:
+            if _is_open(task):
+                raise
+            return _settle(task, option, actor, answer, Capacity(actor.user))  # it is late
+        if has_policy(task):
+            return _vote(task, option, actor, answer, capacity)
+        return _settle(task, option, actor, answer, capacity)
 
 
-def value_of(answer: Answer, username: str) -> Any:
+def option_of(task: HumanTask, name: str) -> AnswerOption:
+    """Return the answer of a question that has a name; raises ``RefusedError`` if it has none."""
+    described = task.described
+    options = DEFAULT if described is None else described.answers
+    for option in options:
+        if option.name == name:
+            return option
+    raise RefusedError(_("This question has no such answer."))
+
+
+def value_of(option: AnswerOption, answer: Answer, username: str, **more: Any) -> Any:
     """Return what is written: the decision, and for a rejection an error that any SDK can raise."""
-    is_approved = answer.action is Action.APPROVE
-    if is_approved and answer.given is not msgspec.UNSET:
+    if option.settles == "resolve" and answer.given is not msgspec.UNSET:
         return answer.given
     decision = {
-        "approved": is_approved,
-        "answer": answer.action.value,
-        "values": {},
+        "approved": option.approves,
+        "answer": option.name,
+        "values": dict(answer.values),
         "comment": answer.comment,
         "by": username,
+        **more,
     }
-    if is_approved:
+    if option.settles == "resolve":
         return decision
-    message = answer.comment or f"rejected by {username}"
+    message = answer.comment or (f"rejected by {username}" if username else "rejected")
     return {"__type": "error", "name": "Rejected", "message": message, **decision}
 
 
-def name_of(user: AbstractBaseUser) -> str:
-    """Return what people call a user: the full name, or else the user name."""
-    full_name = getattr(user, "get_full_name", str)()
-    return full_name or user.get_username()
+def _check(task: HumanTask, option: AnswerOption, actor: Actor, answer: Answer) -> Capacity:
+    """Return how the person answers; raises ``RefusedError`` when they may not."""
+    capacity = capacity_of(task, task.described, actor.user)
+    if task.expires_at is not None and now_ms() >= task.expires_at:
+        raise RefusedError(_("It is too late: the time to answer has run out."))
+    if capacity.overrides and not answer.comment:
+        raise RefusedError(
+            _("Whoever asked for this may not answer it. To do so all the same, say why.")
+        )
+    if option.needs_comment and not answer.comment:
+        raise RefusedError(_("This answer needs a comment."))
+    return capacity
 
 
-def _settle(promise_id: str, action: Action, value: Any) -> promises.Settlement:
-    if action is Action.APPROVE:
-        return promises.resolve(promise_id, value)
-    return promises.reject(promise_id, value["message"], value)
+def _is_open(task: HumanTask) -> bool:
+    found = HumanTask.objects.using(database_alias()).filter(is_open(now_ms()), pk=task.pk)
+    return found.exists()
 
 
-def _was_settled_by(promise_id: str, actor: Actor, answer: Answer) -> bool:
+def _vote(
+    task: HumanTask, option: AnswerOption, actor: Actor, answer: Answer, capacity: Capacity
+) -> Verdict:
+    """Count a vote, and settle once the policy says so."""
+    lock_votes(task)
+    if not _is_open(task):
+        return _settle(task, option, actor, answer, capacity)  # it is late
+    if not would_count(task, capacity.principal, requirements_of(task, now_ms())):
+        raise RefusedError(_("It is not your turn: this takes the answers of others first."))
+    cast(task, option, answer, actor.user, capacity.principal)
+    progress = requirements_of(task, now_ms())
+    if progress.verdict is None:
+        _record(task, actor, option, answer, capacity, is_effective=True, is_vote=True)
+        return Verdict.VOTED
+    if option.approves is not (progress.verdict == "approved"):
+        option = deciding_option(task, approves=not option.approves)
+    return _settle(task, option, actor, answer, capacity, votes=ballots_as_json(task))
+
+
+def recount(task: HumanTask) -> bool:
+    """Settle a question whose votes decide it now, since a part of its policy has opened.
+
+    Return whether they do.
+    """
+    with transaction.atomic(using=database_alias()):
+        lock_votes(task)
+        verdict = requirements_of(task, now_ms()).verdict
+        if verdict is None or not _is_open(task):
+            return False
+        option = deciding_option(task, approves=verdict == "approved")
+        value = value_of(option, Answer(option.name), "", votes=ballots_as_json(task))
+        with acting(SYSTEM):
+            if option.settles == "resolve":
+                return promises.resolve(task.pk, value).applied
+            return promises.reject(task.pk, value["message"], value).applied
+
+
+def _settle(
+    task: HumanTask,
+    option: AnswerOption,
+    actor: Actor,
+    answer: Answer,
+    capacity: Capacity,
+    **more: Any,
+) -> Verdict:
+    if capacity.is_deputy:
+        more["on_behalf_of"] = capacity.principal.get_username()
+    value = value_of(option, answer, actor.username, **more)
+    try:
+        with acting(actor, recorded=[task.pk]):
+            if option.settles == "resolve":
+                settlement = promises.resolve(task.pk, value)
+            else:
+                settlement = promises.reject(task.pk, value["message"], value)
+    except PromiseNotFoundError:
+        raise NoSuchQuestionError(task.pk) from None
+    applied = settlement.applied
+    if not applied and _was_given_before(task, actor, answer):
+        # The same click, sent twice at once: the other request held the lock.
+        return Verdict.REPEATED
+    after = settlement.promise.state
+    _record(task, actor, option, answer, capacity, value=value, after=after, is_effective=applied)
+    return Verdict.SETTLED if applied else Verdict.LATE
+
+
+def _was_given_before(task: HumanTask, actor: Actor, answer: Answer) -> bool:
     if not answer.request_key:
         return False
     return AuditEntry.objects.filter(
-        target=promise_id,
+        target=task.pk,
         actor=actor.user.pk,
-        action=answer.action,
+        answer=answer.name,
         request_key=answer.request_key,
         is_effective=True,
     ).exists()
 
 
 def _record(
-    promise: PromiseRecord, actor: Actor, answer: Answer, value: Any, *, is_effective: bool
+    task: HumanTask,
+    actor: Actor,
+    option: AnswerOption,
+    answer: Answer,
+    capacity: Capacity,
+    *,
+    value: Any = None,
+    after: PromiseState = PromiseState.PENDING,
+    is_effective: bool,
+    is_vote: bool = False,
 ) -> None:
-    entry = AuditEntry(
-        at=dt.datetime.fromtimestamp(now_ms() / 1000, tz=dt.UTC),
-        actor_id=actor.user.pk,
-        actor_name=actor.name,
-        sign_in=actor.sign_in,
-        ip=actor.ip,
-        user_agent=actor.user_agent,
-        action=answer.action,
-        target=promise.id,
+    record(
+        Action.VOTE if is_vote else _ACTIONS.get(option.name, Action.ANSWER),
+        task.pk,
+        actor,
+        on_behalf_of=capacity.principal if capacity.is_deputy else None,
+        answer=answer.name,
         reason=answer.comment,
+        before=PromiseState.PENDING if is_effective else after,
+        after=after,
+        details=_details(task, option, answer),
         is_effective=is_effective,
-        state_before=PromiseState.PENDING if is_effective else promise.state,
-        state_after=promise.state,
-        payload_hash=hashlib.sha256(msgspec.json.encode(value)).hexdigest(),
+        is_override=capacity.overrides,
+        payload_hash="" if is_vote else hash_of(value),
         request_key=answer.request_key,
     )
-    # The same late click twice is one row; the row of a settlement must never be missing.
-    AuditEntry.objects.using(database_alias()).bulk_create(
-        [entry], ignore_conflicts=not is_effective
-    )
 
 
-def _ip_address(text: str) -> str | None:
-    try:
-        return str(ipaddress.ip_address(text.partition("%")[0]))
-    except ValueError:
-        return None
+def _details(task: HumanTask, option: AnswerOption, answer: Answer) -> dict[str, Any]:
+    """Return what the audit trail says besides: another outcome, and how a proposal was edited."""
+    details: dict[str, Any] = {}
+    if option.name != answer.name:
+        details["outcome"] = option.name
+    described = task.described
+    if described is not None:
+        changes = changes_of(described.proposal, answer.values, described.secrets)
+        details |= {"changes": changes} if changes else {}
+    return details

@@ -12,16 +12,18 @@ from typing import Any, NamedTuple, Self
 
 from django.contrib.auth import get_user_model
 from django.db import models
-from django.db.models import F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, JSONObject
-from django.utils import timezone
 from django.utils.functional import Promise as LazyText
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from dashboard.decisions import name_of
+from dashboard import delegations, wording
 from dashboard.descriptions import Fact
-from dashboard.models import NO_DUE, Action, AuditEntry, Decider, HumanTask
+from dashboard.inbox_filters import Filters, end_of_day
+from dashboard.masking import mask_description
+from dashboard.models import DECISIONS, NO_DUE, Action, AuditEntry, Decider, HumanTask, Vote
+from dashboard.people import name_of, starter_of
 from dashboard.permissions import (
     AnyUser,
     By,
@@ -32,22 +34,26 @@ from dashboard.permissions import (
     names_nobody,
     visible_to,
 )
+from dashboard.timetables import ending_of, expiries
 from durable.conf import database_alias
 from durable.protocol.states import PromiseState
 
 PAGE_SIZE = 50
 COUNT_LIMIT = 1000
 CARD_FACTS = 3
+NO_FILTERS = Filters()
 NEWS_WINDOW_MS = 30_000
 """A question may become visible this long after the time at which it says it was asked."""
 
 
 class Tab(models.TextChoices):
-    """The lists of the inbox; those from ``UNASSIGNED`` on need the right to settle any."""
+    """The lists of the inbox; two of them need the right to settle any."""
 
     ANSWER = "answer", _("To answer")
     MINE = "mine", _("Mine")
     GROUPS = "groups", _("My groups")
+    UNCLAIMED = "unclaimed", _("Unclaimed")
+    WAITING = "waiting", _("Waiting for others")
     UNASSIGNED = "unassigned", _("Unassigned")
     ALL = "all", _("All")
     DONE = "done", _("Done")
@@ -79,9 +85,7 @@ def bucket_of(due_at: int, now: int) -> Bucket:
         return Bucket.NONE
     if due_at <= now:
         return Bucket.OVERDUE
-    midnight = timezone.localtime(_moment(now)).replace(hour=0, minute=0, second=0, microsecond=0)
-    tomorrow = (midnight + dt.timedelta(days=1)).timestamp() * 1000
-    return Bucket.TODAY if due_at < tomorrow else Bucket.LATER
+    return Bucket.TODAY if due_at < end_of_day(now) else Bucket.LATER
 
 
 class Cursor(NamedTuple):
@@ -116,6 +120,9 @@ class Outcome(NamedTuple):
     by: str = ""
     is_mine: bool = False
     comment: str = ""
+    ending: str | LazyText = ""
+    answer: str = ""
+    label: str = ""
 
     @property
     def icon(self) -> str:
@@ -128,24 +135,16 @@ class Outcome(NamedTuple):
     def sentence(self) -> str | LazyText:
         """Say it in a few words, without the time."""
         if self.by:
-            return self._by_person()
+            return wording.outcome_of(self.answer, self.label, by=self.by, is_mine=self.is_mine)
         match self.kind:
             case "expired":
-                return _("Expired without an answer")
+                return self.ending or _("Expired without an answer")
             case "withdrawn":
                 return _("Withdrawn")
             case "rejected":
                 return _("Rejected elsewhere")
             case _:
                 return _("Answered elsewhere")
-
-    def _by_person(self) -> str | LazyText:
-        if self.is_mine:
-            return _("You approved this") if self.kind == "approved" else _("You rejected this")
-        sentence = (
-            _("%(name)s approved this") if self.kind == "approved" else _("%(name)s rejected this")
-        )
-        return sentence % {"name": self.by}
 
 
 class Card(NamedTuple):
@@ -178,6 +177,8 @@ class Counts:
     answer: int = 0
     mine: int = 0
     groups: int = 0
+    unclaimed: int = 0
+    waiting: int = 0
     unassigned: int = 0
     all: int = 0
     recent: int = 0
@@ -190,16 +191,25 @@ class _CountOf(Subquery):
     output_field = models.IntegerField()
 
 
-def open_tasks(user: AnyUser, tab: Tab, now: int) -> QuerySet[HumanTask]:
+def open_tasks(
+    user: AnyUser, tab: Tab, now: int, filters: Filters = NO_FILTERS
+) -> QuerySet[HumanTask]:
     """Return the open questions of a tab; of ``DONE`` none."""
-    tasks = visible_to(user, by=_WAYS.get(tab), only_open=True).filter(is_open(now))
+    if tab is Tab.WAITING:
+        tasks = _waiting_for_others(user)
+    else:
+        tasks = visible_to(user, by=_WAYS.get(tab), only_open=True)
     # Counts are in order as well: that keeps the planner on the index of what is open.
+    tasks = tasks.filter(is_open(now), filters.condition(now))
     tasks = tasks.order_by("due_at", "created_at", "pk")
     privileged = may_settle_any(user)
     match tab:
-        case Tab.ANSWER if privileged:
-            return tasks.filter(names(user, only_open=True) | names_nobody())
-        case Tab.ANSWER | Tab.MINE | Tab.GROUPS:
+        case Tab.ANSWER | Tab.UNCLAIMED if privileged:
+            named = names(user, only_open=True) | names_nobody()
+            return tasks.filter(named, _left_to(user, tab))
+        case Tab.ANSWER | Tab.UNCLAIMED:
+            return tasks.filter(_left_to(user, tab))
+        case Tab.MINE | Tab.GROUPS | Tab.WAITING:
             return tasks
         case Tab.UNASSIGNED if privileged:
             return tasks.filter(names_nobody())
@@ -209,8 +219,39 @@ def open_tasks(user: AnyUser, tab: Tab, now: int) -> QuerySet[HumanTask]:
             return tasks.none()
 
 
+def _left_to(user: AnyUser, tab: Tab) -> Q:
+    """Match what the user can do something about: not taken by others, not voted on, not asked."""
+    free = Q(claimed_by__isnull=True)
+    if tab is Tab.ANSWER:
+        free |= Q(claimed_by=user.pk)
+    voted = Vote.objects.filter(task=OuterRef("pk"), user=user.pk)
+    asked = Q(excludes_starter=True, started_by=starter_of(user))
+    return free & ~asked & Q(~Exists(voted))
+
+
+def _waiting_for_others(user: AnyUser) -> QuerySet[HumanTask]:
+    """Return what the user asked for, or has voted on."""
+    voted = Vote.objects.filter(user=user.pk).values("task")
+    tasks = HumanTask.objects.using(database_alias())
+    if not user.is_authenticated:
+        return tasks.none()
+    return tasks.filter(Q(started_by=starter_of(user)) | Q(pk__in=voted))
+
+
 def count_open(user: AnyUser, now: int, tabs: Collection[Tab], *, shown: Tab = Tab.DONE) -> Counts:
-    """Count the open questions of some tabs, and what came lately to the one shown. One query."""
+    """Count the open questions of some tabs, and what came lately to the one shown.
+
+    One query; for those who stand in for somebody, three.
+    """
+    is_assumed = delegations.assume_none(user)
+    counts, is_deputy = _count_open(user, now, tabs, shown)
+    if is_assumed and is_deputy:
+        delegations.forget(user)
+        counts, _is_deputy = _count_open(user, now, tabs, shown)
+    return counts
+
+
+def _count_open(user: AnyUser, now: int, tabs: Collection[Tab], shown: Tab) -> tuple[Counts, bool]:
     counted = {tab.value: open_tasks(user, tab, now) for tab in tabs if tab is not Tab.DONE}
     counted["recent"] = _stragglers(user, shown, now)
     # One query for all; named apart from the columns that a user model may have.
@@ -218,10 +259,11 @@ def count_open(user: AnyUser, now: int, tabs: Collection[Tab], *, shown: Tab = T
         f"count_{name}": _CountOf(tasks.values("pk")[:COUNT_LIMIT])
         for name, tasks in counted.items()
     }
+    is_deputy = delegations.is_deputy(user)
     users: QuerySet[Any] = get_user_model()._default_manager.using(database_alias())
-    for row in users.filter(pk=user.pk).values(**values):
-        return Counts(**{name: row[f"count_{name}"] for name in counted})
-    return Counts()
+    for row in users.filter(pk=user.pk).values(**values, count_deputy=is_deputy):
+        return Counts(**{name: row[f"count_{name}"] for name in counted}), row["count_deputy"]
+    return Counts(), False
 
 
 def _stragglers(user: AnyUser, tab: Tab, since: int) -> QuerySet[HumanTask]:
@@ -229,20 +271,28 @@ def _stragglers(user: AnyUser, tab: Tab, since: int) -> QuerySet[HumanTask]:
     asked = visible_to(user, by=_WAYS.get(tab)).filter(
         created_at__gt=since - NEWS_WINDOW_MS, created_at__lte=since
     )
+    if tab is Tab.WAITING:
+        return asked.filter(pk__in=_waiting_for_others(user).values("pk"))
     if tab is Tab.UNASSIGNED:
         return asked.filter(names_nobody())
-    if tab is Tab.ANSWER and may_settle_any(user):
+    if tab in {Tab.ANSWER, Tab.UNCLAIMED} and may_settle_any(user):
         return asked.filter(names(user) | names_nobody())
     return asked
 
 
 def read_page(
-    user: AnyUser, tab: Tab, now: int, *, after: Cursor | None = None, limit: int = PAGE_SIZE
+    user: AnyUser,
+    tab: Tab,
+    now: int,
+    filters: Filters = NO_FILTERS,
+    *,
+    after: Cursor | None = None,
+    limit: int = PAGE_SIZE,
 ) -> Page:
     """Read the cards of a tab that follow a cursor. One query."""
     if tab is Tab.DONE:
-        return _read_done(user, now, after, limit)
-    tasks = open_tasks(user, tab, now)
+        return _read_done(user, now, filters, after, limit)
+    tasks = open_tasks(user, tab, now, filters)
     if after is not None:
         tasks = tasks.filter(_follows(after))
     found = list(_listed(tasks)[: limit + 1])
@@ -263,8 +313,8 @@ def _follows(cursor: Cursor) -> Q:
     )
 
 
-def _read_done(user: AnyUser, now: int, after: Cursor | None, limit: int) -> Page:
-    tasks = done_tasks(user).order_by("-settled_at", "-pk")
+def _read_done(user: AnyUser, now: int, filters: Filters, after: Cursor | None, limit: int) -> Page:
+    tasks = done_tasks(user).filter(filters.condition(now)).order_by("-settled_at", "-pk")
     if after is not None:
         tasks = tasks.filter(
             Q(settled_at__lte=after.first) & (Q(settled_at__lt=after.first) | Q(pk__lt=after.id))
@@ -280,7 +330,8 @@ def _read_done(user: AnyUser, now: int, after: Cursor | None, limit: int) -> Pag
 
 def done_tasks(user: AnyUser) -> QuerySet[HumanTask]:
     """Return what is over and was a person's to answer, or was answered by them."""
-    tasks = visible_to(user).filter(settled_at__isnull=False)
+    tasks = visible_to(user, by=None if may_settle_any(user) else By.ANY)
+    tasks = tasks.filter(settled_at__isnull=False)
     if not may_settle_any(user):
         return tasks
     answered = _decisions().filter(actor=user.pk).values("target")
@@ -299,7 +350,13 @@ def with_outcome(tasks: QuerySet[HumanTask]) -> QuerySet[HumanTask]:
         .filter(target=OuterRef("pk"))
         .order_by("-pk")
         .values(
-            found=JSONObject(actor="actor_id", name="actor_name", action="action", comment="reason")
+            found=JSONObject(
+                actor="actor_id",
+                name="actor_name",
+                action="action",
+                answer="answer",
+                comment="reason",
+            )
         )[:1]
     )
     return tasks.annotate(
@@ -307,6 +364,7 @@ def with_outcome(tasks: QuerySet[HumanTask]) -> QuerySet[HumanTask]:
         closes_at=F("promise__timeout_at"),
         closed_at=F("promise__settled_at"),
         decision=Subquery(decision),
+        has_expired=Exists(expiries()),
     )
 
 
@@ -318,16 +376,28 @@ def outcome_of(task: Any, user: AnyUser, now: int) -> Outcome | None:
         return Outcome("expired", task.closed_at)
     if task.promise_state == PromiseState.REJECTED_CANCELED:
         return Outcome("withdrawn", task.closed_at)
+    if task.has_expired:
+        return Outcome("expired", task.closed_at, ending=ending_of(task))
     is_resolved = task.promise_state == PromiseState.RESOLVED
     if decision := task.decision:
-        return Outcome(
-            "approved" if decision["action"] == Action.APPROVE else "rejected",
-            task.closed_at,
-            by=decision["name"],
-            is_mine=str(decision["actor"]) == str(user.pk),
-            comment=decision["comment"],
-        )
+        return _outcome_of_decision(task, decision, user)
     return Outcome("answered" if is_resolved else "rejected", task.closed_at)
+
+
+def _outcome_of_decision(task: Any, decision: dict[str, Any], user: AnyUser) -> Outcome:
+    kinds = {Action.APPROVE.value: "approved", Action.REJECT.value: "rejected"}
+    answer, label = decision["answer"], ""
+    if task.described is not None and (option := task.described.answer(answer)) is not None:
+        label = option.label
+    return Outcome(
+        kinds.get(decision["action"], "answered"),
+        task.closed_at,
+        by=decision["name"],
+        is_mine=str(decision["actor"]) == str(user.pk),
+        comment=decision["comment"],
+        answer=answer or decision["action"],
+        label=label,
+    )
 
 
 def count_news(user: AnyUser, tab: Tab, now: int, since: int, known: int) -> int:
@@ -385,11 +455,22 @@ def join_names(people: Sequence[str], *, limit: int = 3) -> str:
     }
 
 
-def facts_of(description: dict[str, Any]) -> tuple[Fact, ...]:
-    """Return the facts of a checked description."""
-    facts = description.get("facts") or ()
+def facts_of(description: dict[str, Any], *, reveal: bool = False) -> tuple[Fact, ...]:
+    """Return the facts of a checked description; secret ones are masked, unless told otherwise."""
+    shown = description if reveal else mask_description(description)
+    facts = shown.get("facts") or ()
     pairs = facts.items() if isinstance(facts, dict) else facts
     return tuple(Fact(label, value) for label, value in pairs)
+
+
+def facts_on_card(task: HumanTask) -> tuple[Fact, ...]:
+    """Return the facts that the author chose for the list, or the first ones."""
+    facts = facts_of(task.description)
+    chosen = task.description.get("summary") or ()
+    if chosen:
+        by_label = {fact.label: fact for fact in facts}
+        facts = tuple(by_label[label] for label in chosen if label in by_label)
+    return facts[:CARD_FACTS]
 
 
 def _decider_name(row: Decider) -> str:
@@ -400,7 +481,7 @@ def _decider_name(row: Decider) -> str:
 
 def _decisions() -> QuerySet[AuditEntry]:
     return AuditEntry.objects.using(database_alias()).filter(
-        is_effective=True, action__in=[Action.APPROVE, Action.REJECT]
+        is_effective=True, action__in=DECISIONS
     )
 
 
@@ -416,7 +497,7 @@ def _cards(
         yield Card(
             task,
             bucket,
-            facts_of(task.description)[:CARD_FACTS],
+            facts_on_card(task),
             _names_on_card(task, user),
             opens_bucket=bucket is not before,
         )
@@ -428,7 +509,7 @@ def done_card(task: HumanTask, user: AnyUser, now: int) -> Card:
     return Card(
         task,
         Bucket.DONE,
-        facts_of(task.description)[:CARD_FACTS],
+        facts_on_card(task),
         _names_on_card(task, user),
         outcome_of(task, user, now),
     )

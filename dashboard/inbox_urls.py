@@ -3,7 +3,7 @@
 from django.urls import path, register_converter
 
 from dashboard import question_ids
-from dashboard.views import inbox, tasks
+from dashboard.views import away, bulk, handling, inbox, links, tasks
 
 
 class QuestionIdConverter:
@@ -18,11 +18,26 @@ register_converter(QuestionIdConverter, "question")
 
 urlpatterns = [
     path("inbox/", inbox.show, name="inbox"),
+    path("away/", away.away, name="away"),
+    path("away/<int:delegation_id>/end/", away.end, name="end_away"),
+    path("link/<str:token>/", links.follow, name="link"),
+    path("answers/", bulk.choose, name="choose_bulk"),
+    path("answers/<uuid:job_id>/", bulk.show, name="bulk"),
+    path("answers/<uuid:job_id>/stop/", bulk.stop, name="stop_bulk"),
+    path("answers/<uuid:job_id>/results/", bulk.download, name="download_bulk"),
     path("inbox/badge/", inbox.badge, name="inbox_badge"),
     path("inbox/changes/", inbox.changes, name="inbox_changes"),
     path("inbox/<question:promise_id>/", tasks.show, name="task"),
     path("inbox/<question:promise_id>/decide/", tasks.decide, name="decide"),
     path("inbox/<question:promise_id>/state/", tasks.state, name="task_state"),
+    path("inbox/<question:promise_id>/claim/", handling.claim, name="claim"),
+    path("inbox/<question:promise_id>/release/", handling.release, name="release"),
+    path("inbox/<question:promise_id>/hand-over/", handling.hand_over, name="hand_over"),
+    path("inbox/<question:promise_id>/comment/", handling.comment, name="comment"),
+    path("inbox/<question:promise_id>/link/", links.make, name="make_link"),
+    path("inbox/<question:promise_id>/unlink/", links.revoke, name="revoke_links"),
+    path("inbox/<question:promise_id>/reveal/", handling.reveal, name="reveal"),
+    path("inbox/<question:promise_id>/draft/", handling.draft, name="draft"),
     # An id that was put into a path by other rules, of which browsers and servers know many.
     path("inbox/<path:promise_id>/", tasks.find, name="find_task"),
 ]

@@ -8,6 +8,8 @@ import binascii
 import json
 from typing import Any, NamedTuple
 
+from dashboard.masking import KEY, mask_payload
+
 PREVIEW_SOURCE = 1200
 """How much of a stored payload a preview needs; a multiple of four, as base64 comes."""
 PREVIEW_LENGTH = 90
@@ -48,7 +50,7 @@ def decode(data: str | None) -> Payload:
     if not text:
         return Payload()
     try:
-        return Payload(is_empty=False, is_json=True, value=json.loads(text))
+        return Payload(is_empty=False, is_json=True, value=mask_payload(json.loads(text)))
     except (ValueError, RecursionError):
         return Payload(is_empty=False, text=text)
 
@@ -96,9 +98,10 @@ def _begin(data: str) -> str:
     """Decode the beginning of a payload that was cut."""
     whole = data[: len(data) // 4 * 4]
     try:
-        return base64.b64decode(whole, validate=True).decode(errors="ignore")
+        text = base64.b64decode(whole, validate=True).decode(errors="ignore")
     except binascii.Error:
         return ""
+    return "" if f'"{KEY}"' in text else text  # its secrets are named further on
 
 
 def _one_line(value: Any) -> str:

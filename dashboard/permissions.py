@@ -8,7 +8,9 @@ from typing import Any
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Group
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from dashboard.models import Decider, HumanTask
+from dashboard.delegations import active_delegations
+from dashboard.models import Decider, Delegation, HumanTask
+from dashboard.people import starter_of
 from durable.conf import database_alias
 from durable.models import Promise
 from durable.protocol.states import PromiseState
@@ -16,13 +18,23 @@ from durable.protocol.states import PromiseState
 VIEW_EXECUTIONS = "signoff.view_executions"
 SETTLE_ANY = "signoff.settle_any"
 CANCEL_EXECUTIONS = "signoff.cancel_executions"
+OVERRIDE_SEPARATION = "signoff.override_separation"
+MANAGE_TASKS = "signoff.manage_tasks"
+MAKE_LINKS = "signoff.make_links"
+REVEAL_SECRETS = "signoff.reveal_secrets"
+VIEW_AUDIT = "signoff.view_auditentry"
 
 type AnyUser = AbstractBaseUser | AnonymousUser
 
 
+def has(user: AnyUser, permission: str) -> bool:
+    """Whether somebody who is active has a permission."""
+    return user.is_active and bool(getattr(user, "has_perm", lambda _: False)(permission))
+
+
 def may_settle_any(user: AnyUser) -> bool:
     """Whether the user may answer whatever waits, for whomever."""
-    return user.is_active and bool(getattr(user, "has_perm", lambda _: False)(SETTLE_ANY))
+    return has(user, SETTLE_ANY)
 
 
 class By(Enum):
@@ -47,7 +59,9 @@ def visible_to(
         return tasks.none()
     if by is None and may_settle_any(user):
         return tasks
-    return tasks.filter(names(user, by or By.ANY, only_open=only_open))
+    named = names(user, by or By.ANY, only_open=only_open)
+    # Whoever asked may see what became of it; to answer it takes more, see ``dashboard.rights``.
+    return tasks.filter(named | Q(started_by=starter_of(user)) if by is None else named)
 
 
 def names(user: AnyUser, by: By = By.ANY, *, only_open: bool = False) -> Q:
@@ -82,7 +96,24 @@ def is_open(now: int) -> Q:
     return Q(Exists(waiting), settled_at__isnull=True)
 
 
+def own_ways(user: AnyUser) -> Q:
+    """Match the deciders that are the user, in person or by group or permission."""
+    return reduce(or_, _own_ways(user, By.ANY))
+
+
+def ways_in_place_of(delegation: Delegation) -> Q:
+    """Match the deciders that are whom somebody stands in for, as far as that goes."""
+    return reduce(or_, _ways_in_place_of(delegation, By.ANY))
+
+
 def _ways(user: AnyUser, by: By) -> list[Q]:
+    ways = _own_ways(user, by)
+    for one in active_delegations(user):
+        ways += _ways_in_place_of(one, by)
+    return ways
+
+
+def _own_ways(user: AnyUser, by: By) -> list[Q]:
     ways = []
     if by is not By.GROUP:
         name = user.get_username()
@@ -91,4 +122,23 @@ def _ways(user: AnyUser, by: By) -> list[Q]:
         names_of_groups = Group.objects.filter(user=user.pk).values("name")
         unknown = Q(kind=Decider.Kind.GROUP, name__in=names_of_groups, is_unknown=True)
         ways += [Q(group__user=user.pk), unknown]
+        permissions: set[str] = getattr(user, "get_all_permissions", set)()
+        if permissions:
+            ways.append(
+                Q(kind=Decider.Kind.PERMISSION, name__in=sorted(permissions), is_unknown=True)
+            )
+    return ways
+
+
+def _ways_in_place_of(delegation: Delegation, by: By) -> list[Q]:
+    ways = []
+    if by is not By.GROUP and delegation.group_id is None:
+        ways.append(Q(user=delegation.principal_id))
+    if by is not By.NAME:
+        of_groups = Q(group__user=delegation.principal_id)
+        if delegation.group_id is not None:
+            of_groups &= Q(group=delegation.group_id)
+        ways.append(of_groups)
+    if delegation.task_type:
+        ways = [way & Q(task__type=delegation.task_type) for way in ways]
     return ways

@@ -1,15 +1,20 @@
 """Writes the rows that describe latent promises to people, from the promises themselves."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import NamedTuple, Self
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Self
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.db import connections, transaction
 from django.db.models import OuterRef, Subquery
 
+from dashboard import auditing
+from dashboard.attendance import attend
+from dashboard.deciders import call_deciders, named_in
 from dashboard.descriptions import Description, DescriptionError, read_description
-from dashboard.models import NO_DUE, Decider, HumanTask
+from dashboard.descriptions.description import check_times
+from dashboard.descriptions.form import check_listed
+from dashboard.models import NO_DUE, AuditEntry, Decider, HumanTask
 from durable.models import Promise
 from durable.prepared import execute
 from durable.protocol import tags
@@ -30,11 +35,12 @@ def record_tasks(promises: Collection[PromiseRecord], *, using: str) -> None:
         for one in questions
         for kind, name in one.names()
     ]
-    assigned = {decider.task_id for decider in deciders if not decider.is_unknown}
+    assigned = {one.task_id for one in deciders if not one.is_unknown or one.is_permission}
     lineages = _read_lineages(ids, using=using)
     with transaction.atomic(using=using):
+        tasks = [one.to_task(lineages, is_assigned=one.promise.id in assigned) for one in questions]
         HumanTask.objects.using(using).bulk_create(
-            [one.to_task(lineages, is_assigned=one.promise.id in assigned) for one in questions],
+            tasks,
             update_conflicts=True,
             unique_fields=["promise"],
             update_fields=_TASK_COLUMNS,
@@ -42,23 +48,33 @@ def record_tasks(promises: Collection[PromiseRecord], *, using: str) -> None:
         # An id may have been pruned and come back: the names of its first life do not count.
         Decider.objects.using(using).filter(task__in=ids).delete()
         Decider.objects.using(using).bulk_create(deciders)
+        attend(tasks, using=using)
 
 
-def record_settled(settled_at: Mapping[str, int], *, using: str) -> None:
+def record_settled(
+    settled_at: Mapping[str, int], entries: Mapping[str, AuditEntry], *, using: str
+) -> None:
     """Note when promises were settled, so that the indexes of open tasks can leave them out.
 
-    Every decision waits for this, and building it from models would take longer than all the rest.
+    ``entries`` are rows of the audit trail by id. Every decision waits for this, and building it
+    from models would take longer than all the rest.
     """
     connection = connections[using]
     for pk, at in settled_at.items():  # nearly always one
+        statements: list[tuple[str, Sequence[Any]]] = [(_SETTLE_TASK, (at, pk))]
+        if pk in entries:
+            values = auditing.values_of(entries[pk], connection)
+            statements.append((auditing.INSERT, values))
+        statements.append((_CLOSE_DECIDERS, (False, pk)))
         if connection.vendor == "postgresql":  # in one round trip
-            execute(
-                connection, f"with task as ({_SETTLE_TASK}) {_CLOSE_DECIDERS}", (at, pk, False, pk)
-            )
+            *others, (last, _values) = statements
+            parts = ", ".join(f"s{place} as ({sql})" for place, (sql, _) in enumerate(others))
+            params = [one for _, values in statements for one in values]
+            execute(connection, f"with {parts} {last}", params)
         else:
             with connection.cursor() as cursor:
-                cursor.execute(_SETTLE_TASK, (at, pk))
-                cursor.execute(_CLOSE_DECIDERS, (False, pk))
+                for sql, values in statements:
+                    cursor.execute(sql, values)
 
 
 def bind_names(deciders: Collection[Decider], *, using: str) -> int:
@@ -76,6 +92,7 @@ def bind_names(deciders: Collection[Decider], *, using: str) -> int:
 class _Lineage(NamedTuple):
     origin: str
     function: str
+    started_by: str
 
 
 class _Question(NamedTuple):
@@ -85,15 +102,21 @@ class _Question(NamedTuple):
     description: Description | None
     title: str = ""
     problem: str = ""
+    called: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def read(cls, promise: PromiseRecord) -> Self:
         """Read the description of a promise; a mistake in it hides nothing."""
         try:
             description = read_description(promise.param.data, promise.tags)
+            if description is None:
+                return cls(promise, None)
+            check_times(description, asked_at=promise.created_at, deadline=promise.timeout_at)
+            check_listed(description.form, description.title)
+            called = call_deciders(description)
         except DescriptionError as error:
             return cls(promise, None, error.title, str(error))
-        return cls(promise, description, description.title if description else "")
+        return cls(promise, description, description.title, called=called)
 
     @property
     def is_open(self) -> bool:
@@ -102,17 +125,13 @@ class _Question(NamedTuple):
 
     def names(self) -> Iterator[tuple[str, str]]:
         """Return the kinds and names of those who may answer."""
-        if self.description is None:
-            return
-        for name in self.description.users:
-            yield Decider.Kind.USER, name
-        for name in self.description.groups:
-            yield Decider.Kind.GROUP, name
+        if self.description is not None:
+            yield from dict.fromkeys((*named_in(self.description), *self.called))
 
     def to_task(self, lineages: Mapping[str, _Lineage], *, is_assigned: bool) -> HumanTask:
         """Return the row."""
         promise, described = self.promise, self.description or Description(self.title)
-        of_tags = _Lineage(promise.tags.get(tags.ORIGIN, promise.id), "")
+        of_tags = _Lineage(promise.tags.get(tags.ORIGIN, promise.id), "", "")
         lineage = lineages.get(promise.id, of_tags)
         return HumanTask(
             promise_id=promise.id,
@@ -122,6 +141,14 @@ class _Question(NamedTuple):
             created_at=promise.created_at,
             settled_at=promise.settled_at,
             is_unassigned=not is_assigned,
+            type=described.type,
+            priority=described.priority,
+            follow_up_at=described.follow_up_at,
+            expires_at=described.expires_at,
+            previous=described.previous,
+            round=described.round,
+            started_by=lineage.started_by,
+            excludes_starter=self.description is not None and described.separation.starter,
             origin=lineage.origin,
             function=lineage.function,
             description=described.raw,
@@ -155,6 +182,9 @@ class _Owners(NamedTuple):
 
     def bind(self, decider: Decider) -> Decider:
         """Bind a row to whom its name belongs; a name that nobody has stays a name."""
+        if decider.kind == Decider.Kind.PERMISSION:
+            decider.is_unknown = True
+            return decider
         if decider.kind == Decider.Kind.USER:
             decider.user_id = self.users.get(decider.name)
         else:
@@ -164,7 +194,8 @@ class _Owners(NamedTuple):
 
 
 def _read_lineages(ids: list[str], *, using: str) -> dict[str, _Lineage]:
-    roots = Promise.objects.filter(pk=OuterRef("origin")).values("function")[:1]
+    roots = Promise.objects.filter(pk=OuterRef("origin"))
+    root = {one: Subquery(roots.values(one)[:1]) for one in ("function", "started_by")}
     found = Promise.objects.using(using).filter(pk__in=ids)
-    rows = found.values_list("pk", "origin", Subquery(roots))
-    return {promise_id: _Lineage(origin, function or "") for promise_id, origin, function in rows}
+    rows = found.values_list("pk", "origin", root["function"], root["started_by"])
+    return {pk: _Lineage(origin, function or "", by or "") for pk, origin, function, by in rows}

@@ -8,11 +8,15 @@ import logging
 from collections.abc import Collection
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from dashboard.models import Decider, HumanTask
+from dashboard import auditing
+from dashboard.channels.executions import begin_announcing
+from dashboard.decisions import recount
+from dashboard.models import Decider, HumanTask, Vote
 from dashboard.permissions import is_open
 from dashboard.recording import bind_names, record_settled, record_tasks
+from dashboard.votes import has_policy
 from durable import promises
 from durable.clock import now_ms
 from durable.conf import database_alias
@@ -40,6 +44,7 @@ def run_once(*, limit: int = BATCH) -> int:
         + _note_settled(limit, using=using)
         + _bind_known_names(limit, using=using)
         + _note_unassigned(limit, using=using)
+        + _recount_votes(limit, using=using)
         + _withdraw_abandoned(limit, using=using)
     )
 
@@ -50,6 +55,7 @@ def repair(ids: Collection[str], *, using: str) -> None:
         try:
             with transaction.atomic(using=using):
                 record_tasks([promise], using=using)
+                begin_announcing([promise.id], using=using)
         except Exception:
             logger.exception(
                 "A question could not be written", extra={"action": "signoff_repair_failed"}
@@ -80,21 +86,28 @@ def _note_settled(limit: int, *, using: str) -> int:
         .filter(settled_at__isnull=True)
         .exclude(promise__state=PromiseState.PENDING)
     )
-    settled_at = dict(late.values_list("pk", F("promise__settled_at"))[:limit])
-    record_settled(settled_at, using=using)
-    return len(settled_at)
+    ids = list(late.values_list("pk", flat=True)[:limit])
+    records = _records(Promise.objects.using(using).filter(pk__in=ids))
+    with transaction.atomic(using=using):
+        record_settled({one.id: one.settled_at or 0 for one in records}, {}, using=using)
+        auditing.add_missing(records, using=using)
+    return len(records)
 
 
 def _bind_known_names(limit: int, *, using: str) -> int:
     return bind_names(
-        list(Decider.objects.using(using).filter(is_unknown=True, is_open=True)[:limit]),
+        list(
+            Decider.objects.using(using)
+            .filter(is_unknown=True, is_open=True)
+            .exclude(kind=Decider.Kind.PERMISSION)[:limit]
+        ),
         using=using,
     )
 
 
 def _note_unassigned(limit: int, *, using: str) -> int:
     """Give questions whose users and groups were deleted to those who may settle any."""
-    gone = Q(user__isnull=True, group__isnull=True)
+    gone = Q(user__isnull=True, group__isnull=True) & ~Q(kind=Decider.Kind.PERMISSION)
     orphans = Decider.objects.filter(gone, is_unknown=False).values("task")
     someone = Decider.objects.filter(~gone, task=OuterRef("pk"))
     tasks = HumanTask.objects.using(using).filter(
@@ -102,6 +115,14 @@ def _note_unassigned(limit: int, *, using: str) -> int:
     )
     ids = list(tasks.values_list("pk", flat=True)[:limit])
     return HumanTask.objects.using(using).filter(pk__in=ids).update(is_unassigned=True)
+
+
+def _recount_votes(limit: int, *, using: str) -> int:
+    """Settle questions whose policies have opened a part that the votes given fill."""
+    voted = HumanTask.objects.using(using).filter(
+        is_open(now_ms()), pk__in=Vote.objects.using(using).values("task")
+    )
+    return sum(recount(task) for task in voted.order_by("pk")[:limit] if has_policy(task))
 
 
 def _withdraw_abandoned(limit: int, *, using: str) -> int:
@@ -123,7 +144,7 @@ def _records(found: QuerySet[Promise]) -> list[PromiseRecord]:
             id=promise.pk,
             state=PromiseState(promise.state),
             param=Value(data=promise.param_data),
-            value=Value(),
+            value=Value(data=promise.value_data),
             tags=promise.tags,
             timeout_at=promise.timeout_at,
             created_at=promise.created_at,

@@ -3,7 +3,7 @@
 from django.urls import include, path
 
 from dashboard import inbox_urls
-from dashboard.views import executions, home
+from dashboard.views import audit, executions, home
 
 app_name = "signoff"
 
@@ -17,5 +17,9 @@ urlpatterns = [
     path("executions/<question:execution_id>/", executions.show, name="execution"),
     path("executions/<question:execution_id>/cancel/", executions.cancel, name="cancel"),
     path("executions/<path:execution_id>/", executions.find, name="find_execution"),
+    path("audit/", audit.index, name="audit"),
+    path("audit/audit.<str:form>", audit.download, name="audit_download"),
+    path("", include("dashboard.channels.urls")),
+    path("", include("dashboard.webhooks.urls")),
     path("", include(inbox_urls)),
 ]

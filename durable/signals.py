@@ -1,9 +1,10 @@
 """Signals that the store sends inside the transaction that makes the change.
 
 Receivers get ``promises``, a list of ``durable.protocol.records.PromiseRecord`` (whole records, as
-stored by this transaction), and ``using``, the alias of the database connection of the transaction;
-what they write through it commits or rolls back with the change. They run in a savepoint: a
-receiver's database error is logged and undone, and never fails the request.
+stored by this transaction), ``settlers``, a ``durable.protocol.annotations.Settler`` by id for each
+that a request from outside settled, and ``using``, the alias of the database connection of the
+transaction; what they write through it commits or rolls back with the change. They run in a
+savepoint: a receiver's database error is logged and undone, and never fails the request.
 
 ``sender`` is ``Latent`` (pending promises that only the outside can settle: neither targeted nor
 timers) or ``Root`` (roots of executions); connect with ``sender=`` to get one kind only.

@@ -7,29 +7,40 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 import msgspec
 
+from dashboard.descriptions.answers import DEFAULT, AnswerOption, read_answers
+from dashboard.descriptions.form import read_form
+from dashboard.descriptions.policy import Policy, read_policy
+from dashboard.descriptions.proposal import Proposal, read_proposal
 from dashboard.descriptions.reading import (
     MAX_ENTRIES,
     MAX_TITLE,
     DescriptionError,
     Source,
+    a_boolean,
     a_list,
     a_name,
     a_text,
     an_instant,
+    an_integer,
     an_object,
     check_shape,
     names,
+    one_of,
 )
+from dashboard.descriptions.timing import Timing, check_timing, read_timing
 
 KEY = "human_task"
 TAG = "signoff:task"
 SCHEMA = 1
 
 MAX_BYTES = 64 * 1024
+MAX_WORD = 100
+MAX_ROUNDS = 1000
 
 
 class Fact(NamedTuple):
@@ -40,17 +51,78 @@ class Fact(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Separation:
+    """Who may not answer, though named.
+
+    starter: whoever started the execution.
+    others: ids of questions whose deciders are left out.
+    """
+
+    starter: bool = True
+    others: tuple[str, ...] = ()
+
+
+class Priority(IntEnum):
+    """How much it matters; the higher the sooner."""
+
+    LOW = -1
+    NORMAL = 0
+    HIGH = 1
+    URGENT = 2
+
+
+@dataclass(frozen=True, slots=True)
 class Description:
-    """A question for people. ``due_at`` is epoch ms; ``raw`` is the whole JSON object."""
+    """A question for people. Instants are epoch ms; ``raw`` is the whole JSON object.
+
+    context: markdown.
+    permission: as in ``app.codename``; ``callables`` are names of ``SIGNOFF_DECIDERS``.
+    type: what kind of question it is, for filters and bulk answers.
+    summary: labels of the facts that the list shows.
+    secrets: paths of values that are shown to nobody without the right to.
+    previous, round, rounds: the question that this one asks again, and how often it may.
+    draft_follows: whether what one person began to write goes to the next who takes it over.
+    """
 
     title: str
     question: str = ""
     consequence: str = ""
+    context: str = ""
     facts: tuple[Fact, ...] = ()
+    summary: tuple[str, ...] = ()
+    type: str = ""
+    priority: Priority = Priority.NORMAL
     users: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
-    due_at: int | None = None
+    permission: str = ""
+    callables: tuple[str, ...] = ()
+    separation: Separation = Separation()
+    answers: tuple[AnswerOption, ...] = DEFAULT
+    policy: Policy | None = None
+    form: Mapping[str, Any] | None = None
+    proposal: Proposal | None = None
+    secrets: tuple[str, ...] = ()
+    follow_up_at: int | None = None
+    timing: Timing = field(default_factory=Timing)
+    previous: str = ""
+    round: int = 1
+    rounds: int | None = None
+    draft_follows: bool = False
     raw: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def due_at(self) -> int | None:
+        """When an answer is expected."""
+        return self.timing.due_at
+
+    @property
+    def expires_at(self) -> int | None:
+        """From when on answers are refused."""
+        return self.timing.expires_at
+
+    def answer(self, name: str) -> AnswerOption | None:
+        """Return an answer by its name."""
+        return next((one for one in self.answers if one.name == name), None)
 
 
 def read_description(param_data: str | None, tags: Mapping[str, str]) -> Description | None:
@@ -91,12 +163,38 @@ def _parse(source: Source, title: str) -> Description:
         title=title,
         question=source.get("question", a_text, ""),
         consequence=source.get("consequence", a_text, ""),
+        context=source.get("context", a_text, ""),
         facts=source.get("facts", _facts, ()),
+        summary=source.get("summary", names, ()),
+        type=source.get("type", _word, ""),
+        priority=source.get("priority", _priority, Priority.NORMAL),
         users=source.get("users", names, ()),
         groups=source.get("groups", names, ()),
-        due_at=source.get("due", an_instant, None),
+        permission=source.get("permission", _permission, ""),
+        callables=source.get("deciders", names, ()),
+        separation=source.get("separation", _separation, Separation()),
+        answers=source.get("answers", read_answers, DEFAULT),
+        policy=source.get("policy", read_policy, None),
+        form=source.get("form", read_form, None),
+        proposal=read_proposal(source),
+        secrets=source.get("secrets", _pointers, ()),
+        follow_up_at=source.get("follow_up", an_instant, None),
+        timing=read_timing(source),
+        previous=source.get("previous", a_name, ""),
+        round=source.get("round", _round, 1),
+        rounds=source.get("rounds", _round, None),
+        draft_follows=source.get("draft_follows", a_boolean, False),
         raw=source.values,
     )
+
+
+def check_times(description: Description, *, asked_at: int, deadline: int) -> None:
+    """Refuse what could not happen before the promise ends; both are epoch ms."""
+    try:
+        check_timing(description.timing, asked_at=asked_at, deadline=deadline)
+    except DescriptionError as error:
+        error.title = description.title
+        raise
 
 
 def _decode_payload(param_data: str | None) -> Any:
@@ -142,3 +240,37 @@ def _fact(value: Any, path: str) -> Fact:
     if not isinstance(value, list) or len(value) != 2:
         raise DescriptionError(path, "must be a pair [label, value]")
     return Fact(a_name(value[0], f"{path}[0]", MAX_TITLE), value[1])
+
+
+def _word(value: Any, path: str) -> str:
+    return a_name(value, path, MAX_WORD)
+
+
+def _priority(value: Any, path: str) -> Priority:
+    priority: Priority = one_of(value, path, {one.name.lower(): one for one in Priority})
+    return priority
+
+
+def _permission(value: Any, path: str) -> str:
+    app, dot, codename = a_name(value, path).partition(".")
+    if not (app and dot and codename):
+        raise DescriptionError(path, "must be a permission like shop.approve_order")
+    return f"{app}.{codename}"
+
+
+def _separation(value: Any, path: str) -> Separation:
+    source = Source(an_object(value, path), path)
+    return Separation(
+        starter=source.get("starter", a_boolean, True), others=source.get("others", names, ())
+    )
+
+
+def _pointers(value: Any, path: str) -> tuple[str, ...]:
+    pointers = names(value, path)
+    if wrong := [one for one in pointers if not one.startswith("/")]:
+        raise DescriptionError(path, f"{wrong[0]!r} must be a path like /facts/Salary")
+    return pointers
+
+
+def _round(value: Any, path: str) -> int:
+    return an_integer(value, path, least=1, most=MAX_ROUNDS)

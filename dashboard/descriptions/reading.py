@@ -30,9 +30,13 @@ class Source(NamedTuple):
     values: Mapping[str, Any]
     path: str
 
+    def at(self, key: str) -> str:
+        """Return the path of an entry."""
+        return f"{self.path}.{key}"
+
     def require[T](self, key: str, read: Callable[[Any, str], T]) -> T:
         """Read an entry that must be there."""
-        path = f"{self.path}.{key}"
+        path = self.at(key)
         if self.values.get(key) is None:
             raise DescriptionError(path, "is missing")
         return read(self.values[key], path)
@@ -41,7 +45,7 @@ class Source(NamedTuple):
         """Read an entry that may be missing."""
         if self.values.get(key) is None:
             return default
-        return read(self.values[key], f"{self.path}.{key}")
+        return read(self.values[key], self.at(key))
 
 
 def check_shape(value: Any, path: str, *, depth: int = 0) -> None:

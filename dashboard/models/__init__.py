@@ -1,6 +1,63 @@
 """What the people's side keeps beside promises: questions, who may answer, what was done."""
 
-from dashboard.models.audit import Action, AuditEntry, SignIn
+from dashboard.models.audit import (
+    ANSWERS,
+    DECISIONS,
+    ENDINGS,
+    Action,
+    AuditEntry,
+    AuditLink,
+    SignIn,
+    TargetKind,
+)
+from dashboard.models.bulk import BulkItem, BulkJob
+from dashboard.models.delegation import Delegation
+from dashboard.models.draft import Comment, Draft
 from dashboard.models.human_task import NO_DUE, Decider, HumanTask
+from dashboard.models.link import DecisionLink
+from dashboard.models.message import ChatIdentity, Message, MessageEvent, NotificationPreference
+from dashboard.models.saved_view import SavedView
+from dashboard.models.timing import Attendance, TaskMoment
+from dashboard.models.vote import Vote
+from dashboard.models.webhook import (
+    Preset,
+    WebhookAction,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookEvent,
+    WebhookSecret,
+)
 
-__all__ = ["NO_DUE", "Action", "AuditEntry", "Decider", "HumanTask", "SignIn"]
+__all__ = [
+    "ANSWERS",
+    "DECISIONS",
+    "ENDINGS",
+    "NO_DUE",
+    "Action",
+    "Attendance",
+    "AuditEntry",
+    "AuditLink",
+    "BulkItem",
+    "BulkJob",
+    "ChatIdentity",
+    "Comment",
+    "Decider",
+    "DecisionLink",
+    "Delegation",
+    "Draft",
+    "HumanTask",
+    "Message",
+    "MessageEvent",
+    "NotificationPreference",
+    "Preset",
+    "SavedView",
+    "SignIn",
+    "TargetKind",
+    "TaskMoment",
+    "Vote",
+    "WebhookAction",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "WebhookEvent",
+    "WebhookSecret",
+]

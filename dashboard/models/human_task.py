@@ -10,8 +10,11 @@ from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import models
 from django.db.models import Q
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
+from dashboard.descriptions import Description
+from dashboard.descriptions.description import parse_description
 from durable.models.fields import IdField
 from durable.models.promise import Promise
 from durable.protocol.validation import MAX_INSTANT
@@ -43,6 +46,43 @@ class HumanTask(models.Model):
     is_unassigned = models.BooleanField(
         help_text=_("It names nobody who exists: for those who may settle any.")
     )
+    type = models.TextField(
+        blank=True, default="", db_default="", help_text=_("What kind of question it is.")
+    )
+    priority = models.SmallIntegerField(
+        default=0, db_default=0, help_text=_("From -1, low, to 2, urgent.")
+    )
+    follow_up_at = models.BigIntegerField(null=True)
+    expires_at = models.BigIntegerField(
+        null=True, help_text=_("From then on answers are refused; the promise may live longer.")
+    )
+    previous = IdField(
+        blank=True, default="", db_default="", help_text=_("The question that this one asks again.")
+    )
+    round = models.SmallIntegerField(default=1, db_default=1)
+    started_by = models.TextField(
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("Who started the execution that asks."),
+    )
+    excludes_starter = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text=_("Whoever started the execution may not answer."),
+    )
+    claimed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        on_delete=models.SET_NULL,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+    )
+    claimed_at = models.BigIntegerField(null=True)
+    waits_for_requester_since = models.BigIntegerField(
+        null=True, help_text=_("Somebody asked back, and the requester has not replied.")
+    )
     origin = IdField(help_text=_("Root of the execution that asks."))
     function = models.TextField(blank=True, help_text=_("Name of the root's function."))
     description = models.JSONField(default=dict, help_text=_("The description as it came."))
@@ -56,6 +96,9 @@ class HumanTask(models.Model):
             ("view_executions", _("Can see all executions")),
             ("settle_any", _("Can answer any question, whoever it is for")),
             ("cancel_executions", _("Can cancel executions")),
+            ("override_separation", _("Can answer in spite of separation of duties")),
+            ("manage_tasks", _("Can give questions to others")),
+            ("reveal_secrets", _("Can reveal secret values")),
         ]
         indexes: ClassVar = [
             models.Index(
@@ -75,6 +118,16 @@ class HumanTask(models.Model):
             ),
             models.Index(name="signoff_task_created", fields=["created_at"]),
             models.Index(name="signoff_task_origin", fields=["origin"]),
+            models.Index(
+                name="signoff_task_asked",
+                fields=["started_by", "due_at", "created_at", "promise"],
+                condition=Q(settled_at__isnull=True) & ~Q(started_by=""),
+            ),
+            models.Index(
+                name="signoff_task_claimed",
+                fields=["claimed_by", "due_at", "created_at", "promise"],
+                condition=Q(settled_at__isnull=True, claimed_by__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -85,6 +138,11 @@ class HumanTask(models.Model):
         """Whether its description is there and right; else it has the plain form."""
         return bool(self.title) and not self.problem
 
+    @cached_property
+    def described(self) -> Description | None:
+        """What the description says; None when there is none that is right."""
+        return parse_description(self.description) if self.is_described else None
+
     @property
     def due(self) -> int | None:
         """The time by which people should answer, epoch ms."""
@@ -94,13 +152,15 @@ class HumanTask(models.Model):
 class Decider(models.Model):
     """Somebody whom a description names.
 
-    A name that nobody had then is matched as a name for as long as it takes to appear; once bound,
-    the row follows the user or group and not the name.
+    A permission is always matched by its name: who has it is known when somebody looks. A name of
+    another kind that nobody had then is matched as a name for as long as it takes to appear; once
+    bound, the row follows the user or group and not the name.
     """
 
     class Kind(models.TextChoices):
         USER = "user", _("user")
         GROUP = "group", _("group")
+        PERMISSION = "permission", _("permission")
 
     id = models.BigAutoField(primary_key=True)
     task = models.ForeignKey(
@@ -144,7 +204,9 @@ class Decider(models.Model):
             models.UniqueConstraint(name="signoff_decider_once", fields=["task", "kind", "name"]),
             models.CheckConstraint(
                 name="signoff_decider_is_user_or_group",
-                condition=Q(kind="user", group__isnull=True) | Q(kind="group", user__isnull=True),
+                condition=Q(kind="user", group__isnull=True)
+                | Q(kind="group", user__isnull=True)
+                | Q(kind="permission", user__isnull=True, group__isnull=True),
             ),
             models.CheckConstraint(
                 name="signoff_decider_bound_or_unknown",
@@ -176,3 +238,8 @@ class Decider(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
+
+    @property
+    def is_permission(self) -> bool:
+        """Whether everybody with a permission may answer."""
+        return self.kind == self.Kind.PERMISSION

@@ -11,6 +11,17 @@ DJANGO_DEBUG=false, makes it a production site that refuses to start half config
                               files go; default var/ beside manage.py
     SIGNOFF_DEMO              installs the examples with their demo data
     SIGNOFF_ENVIRONMENT       name of this site in the top bar, such as production or staging
+    SIGNOFF_BASE_URL          where people reach this site, as https://signoff.example.com: links in
+                              messages lead there
+    SIGNOFF_LINKS             personal links to questions: "login" or "bound"; none without it
+    SIGNOFF_CHANNELS          how people are told of questions: a JSON list, see docs/channels.md
+    SIGNOFF_FORMS             Django forms and pydantic models that questions may name: JSON with
+                              names and dotted paths, see docs/forms.md
+    EMAIL_URL, DEFAULT_FROM_EMAIL
+                              the mail server, as smtp://user:password@host:587?tls=1 (or smtps://),
+                              and the sender; in development mails are printed
+    SIGNOFF_WEBHOOK_DAYS      how long the log of incoming webhooks goes back; default 30
+    SIGNOFF_GROUP             worker group that watches deadlines and sends messages
     SIGNOFF_APPS              further apps to install, with workflows of yours; comma separated
     TIME_ZONE, LOG_LEVEL      defaults UTC, INFO
     CSRF_TRUSTED_ORIGINS      origins of a proxy, comma separated
@@ -40,12 +51,14 @@ import secrets
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 from environ import Env
 
 from dashboard.project.databases import database_from_url
+from dashboard.project.mailers import mailer_from_url
 
 env = Env()
 
@@ -112,6 +125,7 @@ SECRET_KEY = _secret_key(debug=DEBUG)
 ALLOWED_HOSTS = _allowed_hosts(debug=DEBUG)
 SIGNOFF_DEMO: bool = env.bool("SIGNOFF_DEMO", default=False)
 SIGNOFF_ENVIRONMENT: str = env.str("SIGNOFF_ENVIRONMENT", default="")
+SIGNOFF_GROUP: str = env.str("SIGNOFF_GROUP", default="default")
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -244,6 +258,14 @@ LOGGING = {
     # Without this Django's own handlers would print its messages a second time.
     "loggers": {"django": {"handlers": [], "propagate": True}},
 }
+
+SIGNOFF_BASE_URL: str = env.str("SIGNOFF_BASE_URL", default="")
+SIGNOFF_LINKS: str | None = env.str("SIGNOFF_LINKS", default="") or None
+SIGNOFF_WEBHOOK_DAYS: int = env.int("SIGNOFF_WEBHOOK_DAYS", default=30)
+SIGNOFF_FORMS: dict[str, str] = env.json("SIGNOFF_FORMS", default={})
+SIGNOFF_CHANNELS: list[dict[str, Any]] = env.json("SIGNOFF_CHANNELS", default=[])
+MAILERS = {"default": mailer_from_url(env.str("EMAIL_URL", default="console://"))}
+DEFAULT_FROM_EMAIL: str = env.str("DEFAULT_FROM_EMAIL", default="signoff@localhost")
 
 DURABLE_DATABASE: str = env.str("DURABLE_DATABASE", default="default")
 DURABLE_PROFILE: str = env.str("DURABLE_PROFILE", default="compat")

@@ -15,7 +15,9 @@ from django.utils.translation import gettext as _
 
 from dashboard import question_ids
 from dashboard.inbox_queries import COUNT_LIMIT, Tab, count_open
+from dashboard.markdown import to_html
 from dashboard.panels import read_panel
+from dashboard.people import name_of
 from durable.clock import now_ms
 
 register = template.Library()
@@ -45,6 +47,18 @@ def task_panel(context: Context, promise_id: str) -> dict[str, Any]:
         "csrf_token": context.get("csrf_token"),
         "next_page": request.get_full_path(),
     }
+
+
+@register.filter
+def person(user: Any) -> str:
+    """Return what people call a user."""
+    return name_of(user)
+
+
+@register.filter
+def markdown(text: str) -> SafeString:
+    """Return an author's text as HTML."""
+    return to_html(text)
 
 
 @register.filter

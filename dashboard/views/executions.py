@@ -5,16 +5,23 @@ from functools import wraps
 from typing import Any, NamedTuple
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseRedirect,
+    QueryDict,
+)
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
+from dashboard.answering import Actor
 from dashboard.cancellation import cancel as cancel_execution
 from dashboard.cancellation import foresee
-from dashboard.decisions import Actor
 from dashboard.details import Detail, Header, read_detail, read_header
 from dashboard.history import Place, read_history
 from dashboard.permissions import CANCEL_EXECUTIONS, VIEW_EXECUTIONS, visible_to
@@ -34,7 +41,7 @@ CANCEL = "dashboard/executions/cancel.html"
 TIMELINE, HISTORY = "timeline", "history"
 MAX_REASON = 2000
 
-type AnyView = Callable[..., HttpResponse]
+type AnyView = Callable[..., HttpResponseBase]
 
 
 def for_operators(view: AnyView) -> AnyView:
@@ -42,7 +49,7 @@ def for_operators(view: AnyView) -> AnyView:
 
     @for_people
     @wraps(view)
-    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not request.user.has_perm(VIEW_EXECUTIONS) or _has_null(request, kwargs.values()):
             raise Http404
         return view(request, *args, **kwargs)

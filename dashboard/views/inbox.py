@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render, resolve_url
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -15,6 +15,7 @@ from django.views.decorators.vary import vary_on_headers
 from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
+from dashboard.inbox_filters import PRIORITIES, Due, Filters
 from dashboard.inbox_queries import (
     Counts,
     Cursor,
@@ -30,14 +31,14 @@ from durable.clock import now_ms
 
 TEMPLATE = "dashboard/inbox/index.html"
 
-type View = Callable[..., HttpResponse]
+type View = Callable[..., HttpResponseBase]
 
 
 def for_people(view: View) -> View:
     """Let signed-in people in and send others to sign in; nothing of it may be cached."""
 
     @wraps(view)
-    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.user.is_authenticated:
             return view(request, *args, **kwargs)
         login = resolve_url(settings.LOGIN_URL)
@@ -84,16 +85,20 @@ def read_list(request: HttpRequest, now: int) -> dict[str, Any]:
     """Read the list pane that a request asks for, as context."""
     tabs = tabs_of(request.user)
     tab = chosen_tab(request, tabs)
+    filters = Filters.read(request.GET)
     counts = count_open(request.user, now, tabs, shown=tab)
     after = Cursor.decode(request.GET.get("after", ""))
     return {
         "section": "inbox",
         "now": now,
         "tab": tab,
+        "filters": filters,
+        "due_choices": Due.choices,
+        "priority_choices": [(name, label) for name, (_least, label) in PRIORITIES.items()],
         "tabs": TabLink.all_of(tabs, counts, tab),
         "counts": counts,
         "inbox_count": counts.answer,
-        "page": read_page(request.user, tab, now, after=after),
+        "page": read_page(request.user, tab, now, filters, after=after),
         "after": after,
     }
 
@@ -112,8 +117,12 @@ def show(request: HttpRequest) -> HttpResponse:
     if wants_fragment(request) and "after" in request.GET:
         tab = chosen_tab(request, tabs_of(request.user))
         after = Cursor.decode(request.GET["after"])
-        page = Page([]) if after is None else read_page(request.user, tab, now, after=after)
-        return render(request, f"{TEMPLATE}#cards", {"page": page, "tab": tab, "now": now})
+        filters = Filters.read(request.GET)
+        page = Page([])
+        if after is not None:
+            page = read_page(request.user, tab, now, filters, after=after)
+        context = {"page": page, "tab": tab, "now": now, "filters": filters}
+        return render(request, f"{TEMPLATE}#cards", context)
     return render(request, TEMPLATE, read_list(request, now))
 
 

@@ -110,7 +110,7 @@ def mount_gateway(inner: Application) -> Application:
 
 
 def caller_of(scope: Any) -> Caller:
-    """Return what the headers say of who calls."""
+    """Return what headers and connection say of who calls."""
     found = {
         name: value.decode("latin-1")
         for name, value in scope["headers"]
@@ -120,6 +120,7 @@ def caller_of(scope: Any) -> Caller:
         found.get(b"authorization"),
         found.get(b"origin"),
         found.get(b"host"),
+        client[0] if (client := scope.get("client")) else "",
     )
 
 

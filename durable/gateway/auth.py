@@ -52,11 +52,12 @@ def forbidden() -> Refused:
 
 
 class Caller(NamedTuple):
-    """What a transport knows of who calls: the headers of the same names, and the host's."""
+    """What a transport knows of who calls: the headers of the same names, and the address."""
 
     authorization: str | None = None
     origin: str | None = None
     host: str | None = None
+    address: str = ""
 
     @property
     def bearer(self) -> str | None:

@@ -22,7 +22,7 @@ from durable.gateway.executor import executor
 from durable.gateway.grants import OPEN, Grant
 from durable.gateway.pickles import TooDeepError, without_pickles
 from durable.observability.metrics import count_request
-from durable.protocol.annotations import Annotation
+from durable.protocol.annotations import Annotation, Settler
 from durable.protocol.envelope import (
     KINDS,
     UNKNOWN_CORR_ID,
@@ -38,6 +38,7 @@ from durable.protocol.envelope import (
 from durable.protocol.requests import (
     OK,
     PromiseCreate,
+    PromiseSettle,
     Reply,
     Request,
     TaskCreate,
@@ -59,6 +60,7 @@ _HEARTBEAT_SIZE = 1000
 _TIMEOUT_SECONDS = 30.0
 _LONGEST_KIND = 100
 _NO_NOTES: Mapping[str, Annotation] = {}
+_GATEWAY = "gateway"
 
 _logger = logging.getLogger(__name__)
 
@@ -126,13 +128,15 @@ class Service:
         if not grant.allows(request):
             raise forbidden()
         request = _admit(request, grant)
-        reply = await self._run(request, grant, at)
+        reply = await self._run(request, _notes(request, grant, caller), at)
         return reply.status, data_of(kind, envelope.head.corr_id, reply)
 
-    async def _run(self, request: Request, grant: Grant, at: int | None) -> Reply:
+    async def _run(
+        self, request: Request, notes: Mapping[str, Annotation], at: int | None
+    ) -> Reply:
         if self._surface is not None and (at is not None or self._surface.is_started):
             return await executor.run(self._surface.run, request, at=at)
-        notes, store = _notes(request, grant), self._get_store()
+        store = self._get_store()
         replies = [
             await _result_of(store.ask(part, annotations=notes, preload=True))
             for part in _parts(request)
@@ -195,10 +199,13 @@ def _may_carry_pickles(request: Request, grant: Grant) -> bool:
     return grant.is_worker
 
 
-def _notes(request: Request, grant: Grant) -> Mapping[str, Annotation]:
-    """Return who starts what this request may create."""
-    action = request.action if isinstance(request, TaskCreate) else request
-    if not isinstance(action, PromiseCreate):
+def _notes(request: Request, grant: Grant, caller: Caller) -> Mapping[str, Annotation]:
+    """Return who starts what this request may create, or settles what it may settle."""
+    action = request.action if isinstance(request, TaskCreate | TaskFence) else request
+    if isinstance(action, PromiseSettle):
+        settler = Settler(f"token:{grant.name}" if grant.name else _GATEWAY, caller.address)
+        return {action.id: Annotation(settler=settler)}
+    if isinstance(request, TaskFence) or not isinstance(action, PromiseCreate):
         return _NO_NOTES
     if grant.name:
         return {action.id: Annotation(started_by=f"token:{grant.name}")}

@@ -48,6 +48,7 @@ async def protocol(request: HttpRequest) -> HttpResponse:
         request.headers.get("authorization"),
         request.headers.get("origin"),
         request.headers.get("host"),
+        request.META.get("REMOTE_ADDR", ""),
     )
     origins = conf.cors_origins()
     if request.method == "OPTIONS":

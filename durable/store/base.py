@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from durable.exceptions import DurableError
 from durable.machine.footprint import Footprint, footprint_of
-from durable.protocol.annotations import Annotation
+from durable.protocol.annotations import Annotation, Settler
 from durable.protocol.requests import (
     PromiseGet,
     PromiseSettle,
@@ -132,7 +132,14 @@ def _storable(note: Annotation) -> Annotation:
         last_error=_storable_text(note.last_error),
         started_by=_storable_text(note.started_by),
         stuck=_storable_text(note.stuck),
+        settler=_storable_settler(note.settler),
     )
+
+
+def _storable_settler(settler: Settler | None) -> Settler | None:
+    if settler is None:
+        return None
+    return Settler(_storable_text(settler.by) or "", _storable_text(settler.address) or "")
 
 
 def _storable_text(text: str | None) -> str | None:

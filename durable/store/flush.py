@@ -55,7 +55,7 @@ def flush(
         if _is_guarded(statement) and count != len(written):
             raise StoreConflictError(statement.table)
     for one in told:
-        _tell(connection, one, savepoint, now)
+        _tell(connection, one, overlay, savepoint, now)
         savepoint = None
     return topics
 
@@ -245,7 +245,13 @@ def _is_root(promise: Promise) -> bool:
     return promise.is_targeted and promise.tags.get(tags.PARENT, promise.id) == promise.id
 
 
-def _tell(connection: BaseDatabaseWrapper, told: _Told, savepoint: str | None, now: int) -> None:
+def _tell(
+    connection: BaseDatabaseWrapper,
+    told: _Told,
+    overlay: Overlay,
+    savepoint: str | None,
+    now: int,
+) -> None:
     """Send a signal; a receiver never fails the protocol, what it wrote is undone then.
 
     The savepoint came with the changes, and ends with the transaction: ``atomic`` would cost two
@@ -255,10 +261,11 @@ def _tell(connection: BaseDatabaseWrapper, told: _Told, savepoint: str | None, n
     undo_to = savepoint or connection.savepoint()
     assert undo_to is not None  # noqa: S101 - a flush is inside a transaction
     records = [promise.record(now) for promise in told.promises]
+    settlers = {one.id: overlay.settlers[one.id] for one in records if one.id in overlay.settlers}
     hooks = len(connection.run_on_commit)
     extra = {"action": "signal", "sender": told.sender.__name__}
     try:
-        told.signal.send(told.sender, promises=records, using=using)
+        told.signal.send(told.sender, promises=records, settlers=settlers, using=using)
         if not transaction.get_rollback(using=using):
             return
         _logger.error("receiver failed", extra=extra)  # it kept its error to itself
@@ -267,7 +274,9 @@ def _tell(connection: BaseDatabaseWrapper, told: _Told, savepoint: str | None, n
     transaction.set_rollback(False, using=using)
     connection.savepoint_rollback(undo_to)
     del connection.run_on_commit[hooks:]
-    signals.promises_missed.send_robust(told.sender, promises=records, using=using)
+    signals.promises_missed.send_robust(
+        told.sender, promises=records, settlers=settlers, using=using
+    )
 
 
 def _topics(overlay: Overlay, difference: Difference, config: Config, now: int) -> Iterator[str]:

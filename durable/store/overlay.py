@@ -18,7 +18,7 @@ from durable.machine.replies import invalid
 from durable.machine.state import Config, Message, OutboxKey, Promise, Schedule, Task
 from durable.models.history import TaskEvent
 from durable.protocol import tags
-from durable.protocol.annotations import Annotation
+from durable.protocol.annotations import Annotation, Settler
 from durable.protocol.requests import Reply, Request, TaskFence
 from durable.protocol.states import TaskState
 from durable.store.base import Program
@@ -55,6 +55,7 @@ class Overlay:
         self.steering: dict[str, Steering] = {}
         self.lineages: dict[str, Lineage] = {}
         self.annotations: dict[str, Annotation] = {}
+        self.settlers: dict[str, Settler] = {}
         self.messages: dict[OutboxKey, Message] = {}
         self.events: list[Event] = []
         self.progressed: set[str] = set()
@@ -134,8 +135,11 @@ class Overlay:
     def _set_promise(
         self, promise: Promise, cause: Request | InternalStep, annotations: Mapping[str, Annotation]
     ) -> None:
-        if promise.id in annotations:
-            self.annotations[promise.id] = annotations[promise.id]
+        note = annotations.get(promise.id)
+        if note is not None and note.settler is not None:
+            self.settlers[promise.id] = note.settler
+        elif note is not None:
+            self.annotations[promise.id] = note
         if self.promises[promise.id] is None:
             self.lineages[promise.id] = self._lineage_of(promise, cause)
         self.promises[promise.id] = promise

@@ -15,6 +15,8 @@ from durable.workflow.results import Result
 
 KEY = "human_task"
 SCHEMA = 1
+EXPIRED = "Expired"
+"""Name of the error of a question that nobody answered, when its asker wants it raised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +83,18 @@ def to_param(description: Mapping[str, Any], due: int | None) -> Any:
 
 
 def read(record: PromiseRecord) -> Result:
-    """Return the decision of a settled promise, also of a rejected one; the rest are errors."""
+    """Return the decision of a settled promise, also of a rejected one; the rest are errors.
+
+    A rejection that says that nobody answered is an error as well.
+    """
     at = None if record.settled_at is None else instants.to_datetime(record.settled_at)
     if record.state is PromiseState.RESOLVED:
         answered = codec.decode(record.value, f"the value of {record.id!r}")
         return Result(_decide(record.state, answered, at, approved=True))
     if record.state is PromiseState.REJECTED:
         answered = codec.decode(record.value, f"the error of {record.id!r}")
+        if isinstance(answered, dict) and answered.get("name") == EXPIRED:
+            return results.read(record)
         return Result(_decide(record.state, answered, at, approved=False))
     return Result(error=results.read_end(record))
 

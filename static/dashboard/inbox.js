@@ -65,6 +65,8 @@
     k: () => move(-1),
     a: () => goToAnswer("a"),
     r: () => goToAnswer("r"),
+    x: () => currentCard()?.closest(".card-row")?.querySelector("[data-tick]")?.click(),
+    c: () => document.querySelector('.task [data-key="c"]')?.focus(),
     e: () => document.querySelector(".task [name=comment]")?.focus(),
   };
 

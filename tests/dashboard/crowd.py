@@ -193,10 +193,12 @@ def _write_questions(now: int, finance: int, mia: int) -> None:
     )
     moment = "timestamp '2026-11-01'" if connection.vendor == "postgresql" else "'2026-11-01'"
     execute(
-        "insert into signoff_auditentry (at, actor_id, actor_name, sign_in, user_agent, action,"
-        " target, reason, is_effective, state_before, state_after, payload_hash, request_key)"
-        f" select {moment}, {mia} + n % 7, 'Mia', 'session', '', 'approve', id || ':2', '', true,"
-        f" 'pending', 'resolved', '', 'k' || n from {_executions(now)} where kind = 'asked'"
+        "insert into signoff_auditentry (at, actor_id, actor_name, on_behalf_of_name, sign_in,"
+        " user_agent, action, answer, target_kind, target, reason, is_effective, is_override,"
+        " state_before, state_after, details, payload_hash, request_key)"
+        f" select {moment}, {mia} + n % 7, 'Mia', '', 'session', '', 'approve', 'approve', 'task',"
+        f" id || ':2', '', true, false, 'pending', 'resolved', '{{}}', '', 'k' || n"
+        f" from {_executions(now)} where kind = 'asked'"
     )
 
 

@@ -38,13 +38,13 @@ def test_description_of_an_approval_is_right():
         groups="finance",
         facts={"Amount": 1},
         consequence="Pays.",
-        rest={"priority": 3},
+        rest={"priority": "high"},
     )
     found = read_description(pack(decisions.to_param(described, 1_780_236_000_123)), {})
 
     assert (found.title, found.users, found.groups) == ("Pay?", ("mia",), ("finance",))
     assert found.due_at == 1_780_236_000_123
-    assert found.raw["priority"] == 3
+    assert found.priority == 1
 
 
 def test_unknown_keys_are_kept():

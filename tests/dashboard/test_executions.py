@@ -820,7 +820,7 @@ def test_cancelling_ends_it(operator, order):
     assert "Cancelled. What ran at this moment" in text(page)
     assert "ordered twice" in banner(operator, "order-1")
     assert not Promise.objects.filter(state="pending").exists()
-    entry = AuditEntry.objects.get()
+    entry = AuditEntry.objects.get(target_kind="execution")
     assert (entry.action, entry.target, entry.reason) == ("cancel", "order-1", "ordered twice")
     assert entry.actor_name == "Olga Berg"
     assert (entry.state_before, entry.state_after) == ("pending", "rejected_canceled")

@@ -72,7 +72,13 @@ def test_inbox_shows_what_waits_for_the_person_and_nothing_else(mia):
     response = mia.get("/inbox/")
 
     assert titles(response) == ["For Mia", "For Finance"]
-    assert counts(response) == {"answer": 2, "mine": 1, "groups": 1}
+    assert counts(response) == {
+        "answer": 2,
+        "mine": 1,
+        "groups": 1,
+        "unclaimed": 2,
+        "waiting": 0,
+    }
     assert titles(mia.get("/inbox/?tab=mine")) == ["For Mia"]
     assert titles(mia.get("/inbox/?tab=groups")) == ["For Finance"]
 
@@ -88,7 +94,15 @@ def test_those_who_may_settle_any_also_see_what_names_nobody():
     response = olga.get("/inbox/")
 
     assert titles(response) == ["For Olga", "For a group with a typo", "hook/9"]
-    assert counts(response) == {"answer": 3, "mine": 1, "groups": 0, "unassigned": 2, "all": 4}
+    assert counts(response) == {
+        "answer": 3,
+        "mine": 1,
+        "groups": 0,
+        "unclaimed": 3,
+        "waiting": 0,
+        "unassigned": 2,
+        "all": 4,
+    }
     assert titles(olga.get("/inbox/?tab=unassigned")) == ["For a group with a typo", "hook/9"]
     assert len(titles(olga.get("/inbox/?tab=all"))) == 4
 

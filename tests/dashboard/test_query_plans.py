@@ -38,7 +38,7 @@ HTMX = {"HX-Request": "true", "HX-Request-Type": "partial"}
 
 MOST_ROWS = EXECUTIONS * 3 // 10
 """Rows that a statement may read on PostgreSQL: a few for everything that is open."""
-MOST_STEPS = EXECUTIONS * 2
+MOST_STEPS = EXECUTIONS * 3
 """Instructions that a statement may take on SQLite; another row takes four or more."""
 
 ASKED, ANSWERED, OPEN = "e457:2", "e53:2", "e457"

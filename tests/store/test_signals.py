@@ -11,6 +11,7 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from durable import signals
 from durable.machine.internal import PromiseTimeout, ScheduleFire
 from durable.protocol import tags
+from durable.protocol.annotations import Annotation, Settler
 from durable.protocol.records import PromiseRecord, Value
 from durable.protocol.states import PromiseState
 from durable.store.database import DatabaseStore
@@ -107,6 +108,20 @@ def test_records_are_whole_and_as_stored(timed: DatabaseStore, sent: list[Sent])
     )
     assert [records for _, _, records in sent] == [[ended.promise], [ended.promise]]
     assert made.promise != ended.promise
+
+
+def test_who_settled_is_told_if_a_request_says_so(
+    timed: DatabaseStore, connect: Callable[[Receiver], None]
+) -> None:
+    found: list[dict[str, Settler]] = []
+    timed.run(*(create(one, EXTERNAL, FAR) for one in ("a", "b", "late")))
+    connect(lambda settlers, **_: found.append(settlers))
+    by = Settler("token:shop", "192.0.2.1")
+    notes = {one: Annotation(settler=by) for one in ("a", "nothing")}
+    timed.run(settle("a"), settle("b"), annotations=notes)
+    timed.run(settle("a"), annotations=notes)  # it was settled already
+    assert found == [{"a": by}]
+    assert column("promise", "started_by", "a") is None
 
 
 def test_what_was_settled_before_is_not_told_again(timed: DatabaseStore, sent: list[Sent]) -> None:

@@ -1,0 +1,94 @@
+"""What goes into a decision and what comes out: who answers, what they say, what became of it."""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Self
+
+import msgspec
+from django.contrib.auth.models import AbstractBaseUser
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest
+
+from dashboard.models import SignIn
+from dashboard.people import name_of
+
+MAX_USER_AGENT = 300
+
+
+class NoSuchQuestionError(LookupError):
+    """There is no such question, or not for this person; which of the two is nobody's business."""
+
+
+class Verdict(StrEnum):
+    """What became of an answer.
+
+    SETTLED: it decided the question. VOTED: it counts, and others have to answer too.
+    REPEATED: it had been given before. LATE: the question was over.
+    """
+
+    SETTLED = "settled"
+    VOTED = "voted"
+    REPEATED = "repeated"
+    LATE = "late"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A person, and where a request of theirs came from."""
+
+    user: AbstractBaseUser
+    sign_in: SignIn = SignIn.SESSION
+    ip: str | None = None
+    user_agent: str = ""
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> Self:
+        """Return who sent a request of a signed-in session."""
+        user = request.user
+        if not user.is_authenticated:
+            raise PermissionDenied
+        return cls.at(request, user, SignIn.SESSION)
+
+    @classmethod
+    def at(cls, request: HttpRequest, user: AbstractBaseUser, sign_in: SignIn) -> Self:
+        """Return who sent a request that proves in another way who they are."""
+        return cls(
+            user=user,
+            sign_in=sign_in,
+            ip=_ip_address(request.META.get("REMOTE_ADDR", "")),
+            user_agent=request.headers.get("User-Agent", "").replace("\0", "")[:MAX_USER_AGENT],
+        )
+
+    @property
+    def username(self) -> str:
+        """What the workflow gets to know of the person."""
+        return self.user.get_username()
+
+    @property
+    def name(self) -> str:
+        """What people call the person."""
+        return name_of(self.user)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a person chose: the name of one of the question's answers, and what goes with it.
+
+    ``request_key`` is made with the form, so that a double click or a retry is the same answer.
+    ``given`` stands in for the usual value; only for undescribed waits.
+    """
+
+    name: str
+    comment: str = ""
+    request_key: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    given: Any = msgspec.UNSET
+
+
+def _ip_address(text: str) -> str | None:
+    try:
+        return str(ipaddress.ip_address(text.partition("%")[0]))
+    except ValueError:
+        return None

@@ -1,0 +1,155 @@
+"""Starts and ends the executions that watch the times of questions.
+
+One watches a question while there is something to wait for, see ``dashboard.workflows``. It begins
+in the transaction that asks and ends in the one that settles.
+"""
+
+import base64
+import binascii
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from hashlib import sha256
+
+from django.conf import settings
+from django.db import transaction
+
+import durable
+from dashboard.descriptions import DescriptionError
+from dashboard.descriptions.description import KEY, TAG
+from dashboard.descriptions.reading import Source
+from dashboard.descriptions.timing import Timing, has_times, plan, read_timing
+from dashboard.models import Attendance, HumanTask, TaskMoment
+from durable.clock import now_ms
+from durable.conf import database_alias
+from durable.protocol.records import PromiseRecord
+
+FUNCTION = "signoff.attend"
+ATTENDS = "signoff:attends"
+"""Tag with the id of the question that an execution watches."""
+
+_DIGEST = 20
+_MARKS = (b'"expires"', b'"reminders"', b'"ladder"')
+
+_at_work: ContextVar[str] = ContextVar("signoff_attendance", default="")
+
+
+def timing_of(task: HumanTask) -> Timing:
+    """Return the times of a question; one with a wrong description has none."""
+    if task.problem or not has_times(task.description):
+        return Timing()
+    return read_timing(Source(task.description, KEY))
+
+
+def attend(tasks: Iterable[HumanTask], *, using: str) -> None:
+    """Watch those of these questions that are open and have times; in the caller's transaction."""
+    timings = {task: timing_of(task) for task in tasks if task.settled_at is None}
+    timed = {task: timing for task, timing in timings.items() if timing.needs_attendance}
+    if not timed:
+        return
+    known = dict(
+        Attendance.objects.using(using)
+        .filter(pk__in=[task.pk for task in timed])
+        .values_list("pk", "asked_at")
+    )
+    for task, timing in timed.items():
+        if known.get(task.pk) != task.created_at:
+            _begin(task, timing, task.created_at, using=using)
+
+
+def release(promises: Collection[PromiseRecord], *, using: str) -> None:
+    """End the watching over questions that are settled; in the transaction that settles them."""
+    ids = [promise.id for promise in promises if _may_be_attended(promise)]
+    if not ids:
+        return
+    found = Attendance.objects.using(using).filter(pk__in=ids, is_over=False)
+    executions = list(found.values_list("execution", flat=True))
+    found.update(is_over=True)
+    for execution in executions:
+        if execution != _at_work.get():
+            durable.cancel(execution, "the question is over")
+
+
+def restart(promise_id: str) -> bool:
+    """Let reminders and ladder begin anew after a hand-over, if the question wants that.
+
+    To be called in the transaction of the hand-over; returns whether they do.
+    """
+    using = database_alias()
+    with transaction.atomic(using=using):
+        found = Attendance.objects.using(using).filter(pk=promise_id, is_over=False)
+        attendance = found.select_related("task").first()
+        if attendance is None or not (timing := timing_of(attendance.task)).restart_on_reassign:
+            return False
+        now = max(now_ms(), attendance.started_at + 1)
+        try:
+            _begin(attendance.task, timing, now, using=using)
+        except DescriptionError:  # no working day is in sight, from here on
+            return False
+        durable.cancel(attendance.execution, "the times are counted anew")
+        TaskMoment.objects.using(using).create(
+            task=attendance.task, key=f"restart@{now}", kind=TaskMoment.Kind.RESTART, at=now
+        )
+    return True
+
+
+@contextmanager
+def at_work(execution: str) -> Iterator[None]:
+    """Keep an execution that itself settles its question from being cancelled for that."""
+    token = _at_work.set(execution)
+    try:
+        yield
+    finally:
+        _at_work.reset(token)
+
+
+def execution_id(promise_id: str, asked_at: int, started_at: int) -> str:
+    """Return the id of the execution that watches a question; ids of roots have no colon."""
+    digest = sha256(f"{promise_id}\0{asked_at}\0{started_at}".encode()).hexdigest()
+    return f"signoff.attend.{digest[:_DIGEST]}"
+
+
+def key_of(task: HumanTask, key: str, started_at: int) -> str:
+    """Return the key under which a moment is noted: another one for times counted anew."""
+    return key if started_at == task.created_at else f"{key}@{started_at}"
+
+
+def group() -> str:
+    """Worker group that watches the times."""
+    name: str = getattr(settings, "SIGNOFF_GROUP", "default")
+    return name
+
+
+def _begin(task: HumanTask, timing: Timing, started_at: int, *, using: str) -> None:
+    moments = plan(timing, asked_at=task.created_at, started_at=started_at)
+    execution = execution_id(task.pk, task.created_at, started_at)
+    if moments:
+        durable.options(target=group(), tags={ATTENDS: task.pk}).start(
+            execution,
+            FUNCTION,
+            task.pk,
+            task.created_at,
+            started_at,
+            [[moment.at, moment.key] for moment in moments],
+        )
+    Attendance.objects.using(using).update_or_create(
+        pk=task.pk,
+        defaults={
+            "execution": execution,
+            "asked_at": task.created_at,
+            "started_at": started_at,
+            "expires_at": timing.expires_at,
+            "is_over": not moments,
+        },
+    )
+
+
+def _may_be_attended(promise: PromiseRecord) -> bool:
+    """Whether to look for who watches: most questions have no times, and each decision waits."""
+    if TAG in promise.tags and any(mark in promise.tags[TAG].encode() for mark in _MARKS):
+        return True
+    try:
+        described = base64.b64decode(promise.param.data or "")
+    except (binascii.Error, ValueError):
+        return False
+    return any(mark in described for mark in _MARKS)

@@ -1,0 +1,189 @@
+"""One answer to many questions of a kind: chosen, looked at, then given one by one by a worker.
+
+Each question is answered like any other, with its own rights, votes and audit row, and for each is
+kept what became of it. The execution that does it can be stopped, and goes on after a crash: an
+item that was answered is answered once.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from django.db import transaction
+from django.utils.translation import gettext_lazy as _
+
+import durable
+from dashboard import auditing
+from dashboard.answering import Actor, Answer, NoSuchQuestionError, Verdict
+from dashboard.attendance import group
+from dashboard.decisions import decide, option_of
+from dashboard.inbox_filters import Filters
+from dashboard.inbox_queries import Tab, open_tasks
+from dashboard.models import Action, BulkItem, BulkJob, HumanTask, SignIn, TargetKind
+from dashboard.people import find_user
+from dashboard.permissions import AnyUser
+from dashboard.rights import RefusedError
+from durable.clock import now_ms
+from durable.conf import database_alias
+
+FUNCTION = "signoff.bulk"
+MAX_ITEMS = 10_000
+BATCH = 50
+
+_RESULTS = {
+    Verdict.SETTLED: BulkItem.Result.DONE,
+    Verdict.REPEATED: BulkItem.Result.DONE,
+    Verdict.VOTED: BulkItem.Result.VOTED,
+    Verdict.LATE: BulkItem.Result.SETTLED,
+}
+
+
+def prepare(
+    actor: Actor,
+    *,
+    ids: Collection[str] = (),
+    tab: Tab = Tab.ANSWER,
+    filters: Filters | None = None,
+) -> BulkJob:
+    """Gather questions: those with these ids, or all open ones of a list; nothing is answered yet.
+
+    Raises ``RefusedError`` when there are none, too many, or when they are not of one kind.
+    """
+    now = now_ms()
+    tasks = open_tasks(actor.user, tab, now, filters or Filters())
+    if filters is None:
+        tasks = open_tasks(actor.user, Tab.ANSWER, now).filter(pk__in=ids)
+    found = list(tasks[: MAX_ITEMS + 1])
+    if not found:
+        raise RefusedError(_("None of these questions can be answered by you any more."))
+    if len(found) > MAX_ITEMS:
+        limit = {"count": MAX_ITEMS}
+        raise RefusedError(_("These are more than %(count)d questions: narrow them down.") % limit)
+    if len({_kind_of(task) for task in found}) > 1:
+        raise RefusedError(
+            _("These questions differ in type, answers or form: choose some of one kind.")
+        )
+    with transaction.atomic(using=database_alias()):
+        job = BulkJob.objects.using(database_alias()).create(
+            user_id=actor.user.pk,
+            actor={"sign_in": actor.sign_in, "ip": actor.ip, "user_agent": actor.user_agent},
+            total=len(found),
+            made_at=now,
+        )
+        BulkItem.objects.using(database_alias()).bulk_create(
+            BulkItem(job=job, task_id=task.pk, title=str(task)) for task in found
+        )
+    return job
+
+
+def jobs_of(user: AnyUser) -> Any:
+    """Return a user's own jobs; nobody else sees them."""
+    return BulkJob.objects.using(database_alias()).filter(user=user.pk)
+
+
+def first_task(job: BulkJob) -> HumanTask | None:
+    """Return a question of the job, for its answers and its form: they all have the same."""
+    ids = job.items.values_list("task_id", flat=True)[:1]
+    return HumanTask.objects.using(database_alias()).filter(pk__in=list(ids)).first()
+
+
+def start(job: BulkJob, answer: Answer) -> None:
+    """Begin to give the answer, in the transaction that notes it; once, however often asked."""
+    task = first_task(job)
+    if task is None:
+        raise RefusedError(_("These questions are gone."))
+    option = option_of(task, answer.name)
+    if option.needs_comment and not answer.comment:
+        raise RefusedError(_("This answer needs a comment."))
+    with transaction.atomic(using=database_alias()):
+        waiting = BulkJob.objects.using(database_alias()).filter(
+            pk=job.pk, started_at__isnull=True, stopped_at__isnull=True
+        )
+        begun = waiting.update(
+            answer=answer.name,
+            comment=answer.comment,
+            values=dict(answer.values),
+            started_at=now_ms(),
+        )
+        if not begun:
+            return
+        auditing.record(
+            Action.BULK,
+            str(job.pk),
+            actor_of(job),
+            kind=TargetKind.BULK,
+            answer=answer.name,
+            reason=answer.comment,
+            details={"questions": job.total},
+        )
+        durable.options(target=group()).start(f"signoff.bulk.{job.pk.hex}", FUNCTION, str(job.pk))
+
+
+def stop(job: BulkJob) -> bool:
+    """Give no more answers; those given stay. Return whether there was something to stop."""
+    running = BulkJob.objects.using(database_alias()).filter(
+        pk=job.pk, ended_at__isnull=True, stopped_at__isnull=True
+    )
+    return bool(running.update(stopped_at=now_ms()))
+
+
+def answer_some(job_id: str) -> int:
+    """Answer the next questions of a job; return how many are left, none once it was stopped."""
+    jobs = BulkJob.objects.using(database_alias())
+    job = jobs.filter(pk=job_id).first()
+    if job is None:
+        return 0
+    if job.stopped_at is None:
+        waiting = job.items.filter(result=BulkItem.Result.WAITING).order_by("pk")
+        try:
+            actor = actor_of(job)
+        except RefusedError as error:
+            waiting.update(result=BulkItem.Result.REFUSED, problem=str(error.sentence))
+        else:
+            for item in waiting[:BATCH]:
+                _answer_one(job, item, actor)
+        left = waiting.count()
+        if left:
+            return left
+    jobs.filter(pk=job_id, ended_at__isnull=True).update(ended_at=now_ms())
+    return 0
+
+
+def _answer_one(job: BulkJob, item: BulkItem, actor: Actor) -> None:
+    answer = Answer(job.answer, job.comment, request_key=f"bulk {job.pk.hex}", values=job.values)
+    try:
+        result, problem = _RESULTS[decide(item.task_id, actor, answer)], ""
+    except NoSuchQuestionError:
+        result, problem = BulkItem.Result.GONE, ""
+    except RefusedError as error:
+        result, problem = BulkItem.Result.REFUSED, str(error.sentence)
+    BulkItem.objects.using(database_alias()).filter(pk=item.pk).update(
+        result=result, problem=problem
+    )
+
+
+def actor_of(job: BulkJob) -> Actor:
+    """Return who gave the job, as they were signed in then."""
+    user = find_user(job.user_id)
+    if user is None or not user.is_active:
+        raise RefusedError(_("Whoever gave this job can no longer sign in."))
+    return Actor(
+        user=user,
+        sign_in=SignIn(job.actor["sign_in"]),
+        ip=job.actor["ip"],
+        user_agent=job.actor["user_agent"],
+    )
+
+
+def results_of(job: BulkJob) -> Mapping[str, int]:
+    """Return how many questions have which result."""
+    return Counter(job.items.values_list("result", flat=True))
+
+
+def _kind_of(task: HumanTask) -> tuple[str, str]:
+    described = task.described
+    if described is None:
+        return task.type or task.function, ""
+    raw = described.raw
+    same = ("answers", "form", "proposal", "editable")
+    return task.type or task.function, repr([raw.get(key) for key in same])

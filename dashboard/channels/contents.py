@@ -1,0 +1,232 @@
+"""What a message may say of a question and of its outcome. Nothing secret gets past here."""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.urls import reverse
+from django.utils import timezone, translation
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+
+from dashboard import links
+from dashboard.descriptions import Description
+from dashboard.descriptions.answers import Need
+from dashboard.inbox_queries import outcome_of, with_outcome
+from dashboard.masking import MASK, is_secret, mask_description
+from dashboard.models import HumanTask, Message, MessageEvent
+from dashboard.templatetags.signoff_inbox import fact as fact_text
+from dashboard.wording import label_of
+from durable.clock import now_ms
+from durable.conf import database_alias
+
+
+class Choice(NamedTuple):
+    """An answer as a button.
+
+    needs_page: whether it takes more than a comment, so that only the page will do.
+    """
+
+    name: str
+    label: str
+    style: str
+    consequence: str
+    needs_comment: bool
+    needs_page: bool
+
+
+class Line(NamedTuple):
+    """One line of the table of facts."""
+
+    label: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A question in the language of the moment. ``due`` says when it is due, in words."""
+
+    title: str
+    question: str
+    consequence: str
+    facts: tuple[Line, ...]
+    choices: tuple[Choice, ...]
+    due: str
+
+    @property
+    def main_choice(self) -> Choice:
+        """The answer that the question is about: the first that says yes."""
+        return next((one for one in self.choices if one.style == "primary"), self.choices[0])
+
+
+class Outcome(NamedTuple):
+    """How a question ended, in the language of the moment.
+
+    by: who answered; empty unless a person did, here. answer: the usual word, if that was chosen.
+    plain: the sentence that the pages have.
+    """
+
+    kind: str
+    at: int
+    by: str
+    answer: str
+    comment: str
+    plain: str
+
+    @property
+    def sentence(self) -> str:
+        """Say it in one line, in the language and time zone of the moment."""
+        return _("%(what)s, %(time)s: nothing left to do") % {
+            "what": self.summary,
+            "time": time_text(self.at, now_ms()),
+        }
+
+    @property
+    def summary(self) -> str:
+        """Say it in a few words, without the time."""
+        match self.answer:
+            case "approve":
+                return _("Approved by %(name)s") % {"name": self.by}
+            case "reject":
+                return _("Rejected by %(name)s") % {"name": self.by}
+            case _:
+                return self.plain
+
+
+def read_notice(task: HumanTask, description: Description) -> Notice:
+    """Return what may be said of a question, in the language and time zone of the moment."""
+    masked = mask_description(description.raw)
+    has_form = description.form is not None or "proposal" in description.raw
+    return Notice(
+        title=" ".join(masked["title"].split()),
+        question=_text(masked, "question"),
+        consequence=_text(masked, "consequence"),
+        facts=tuple(_facts(masked)),
+        choices=tuple(_choices(description, has_form=has_form)),
+        due=due_text(task.due_at, now_ms()) if task.due is not None else "",
+    )
+
+
+def lead_of(message: Message) -> str:
+    """Return what is said before the question."""
+    match message.event:
+        case MessageEvent.ASSIGNED:
+            return _("This was handed over to you.")
+        case MessageEvent.REMINDED:
+            return _("A reminder: this still waits for an answer.")
+        case MessageEvent.ESCALATED:
+            return _("Nobody has answered in time, so more people hear of this.")
+        case _:
+            return ""
+
+
+def read_outcome(promise_id: str) -> Outcome | None:
+    """Return how a question ended; None while it waits, or when there is none."""
+    found = with_outcome(HumanTask.objects.using(database_alias()).filter(pk=promise_id)).first()
+    if found is None:
+        return None
+    ended = outcome_of(found, AnonymousUser(), now_ms())
+    if ended is None:
+        return None
+    answer = ended.answer if ended.by and not ended.label else ""
+    return Outcome(ended.kind, ended.at, ended.by, answer, ended.comment, str(ended.sentence))
+
+
+@contextmanager
+def speaking_to(user: AbstractBaseUser | None) -> Iterator[None]:
+    """Use the language and the time zone of a user, where the user model has them."""
+    language = _of_user(user, "SIGNOFF_USER_LANGUAGE", "language") or settings.LANGUAGE_CODE
+    zone = _of_user(user, "SIGNOFF_USER_TIME_ZONE", "time_zone")
+    if not translation.check_for_language(language):
+        language = settings.LANGUAGE_CODE
+    with translation.override(language), timezone.override(_zone(zone)):
+        yield
+
+
+def page_url(name: str, *args: object, **query: str) -> str:
+    """Return the whole address of a page of ours."""
+    path = reverse(f"signoff:{name}", args=args)
+    return links.absolute(f"{path}?{urlencode(query)}" if query else path)
+
+
+def task_url(task: HumanTask, user: AbstractBaseUser | None) -> str:
+    """Return the address that shows a question: a personal link, where there are such."""
+    return page_url("task", task.pk) if user is None else links.url_for(task, user)
+
+
+def with_answer(url: str, answer: str) -> str:
+    """Return the address with an answer in mind; it is a page, and settles nothing."""
+    return f"{url}?{urlencode({'answer': answer})}"
+
+
+def due_text(due_at: int, now: int) -> str:
+    """Return when something is due as a subject has it: ``due today 16:00``."""
+    if due_at <= now:
+        return _("overdue since %(time)s") % {"time": time_text(due_at, now)}
+    moment, today = _local(due_at), _local(now).date()
+    time = date_format(moment, "H:i")
+    if moment.date() == today:
+        return _("due today %(time)s") % {"time": time}
+    if moment.date() == today + dt.timedelta(days=1):
+        return _("due tomorrow %(time)s") % {"time": time}
+    return _("due %(time)s") % {"time": time_text(due_at, now)}
+
+
+def time_text(instant: int, now: int) -> str:
+    """Return an instant: the time alone when it is of today."""
+    moment = _local(instant)
+    time = date_format(moment, "H:i")
+    if moment.date() == _local(now).date():
+        return time
+    return f"{date_format(moment, 'DATE_FORMAT')} {time}"
+
+
+def _text(masked: Mapping[str, Any], key: str) -> str:
+    return str(masked.get(key) or "").strip()
+
+
+def _facts(masked: Mapping[str, Any]) -> Iterator[Line]:
+    facts = masked.get("facts")
+    if not isinstance(facts, dict | list):
+        return  # there are none, or all of them are secret
+    for pair in facts.items() if isinstance(facts, dict) else facts:
+        # A pair that is masked as a whole is none any more.
+        label, value = (MASK, MASK) if isinstance(pair, str) else pair
+        yield Line(label, fact_text(value))
+
+
+def _choices(description: Description, *, has_form: bool) -> Iterator[Choice]:
+    for place, answer in enumerate(description.answers):
+        is_hidden = is_secret(f"/answers/{place}/consequence", description.secrets)
+        yield Choice(
+            answer.name,
+            str(label_of(answer)),
+            answer.style.value,
+            "" if is_hidden else answer.consequence,
+            answer.needs_comment,
+            needs_page=has_form and answer.form is Need.REQUIRED,
+        )
+
+
+def _of_user(user: AbstractBaseUser | None, setting: str, default: str) -> str:
+    value: Any = user
+    for name in getattr(settings, setting, default).split("."):
+        value = getattr(value, name, None)
+    return str(value or "")
+
+
+def _zone(name: str) -> dt.tzinfo:
+    try:
+        return ZoneInfo(name) if name else timezone.get_default_timezone()
+    except (KeyError, ValueError, OSError):
+        return timezone.get_default_timezone()
+
+
+def _local(instant: int) -> dt.datetime:
+    return timezone.localtime(dt.datetime.fromtimestamp(instant / 1000, tz=dt.UTC))

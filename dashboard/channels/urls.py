@@ -1,0 +1,11 @@
+"""Addresses that messages lead to, to be included in the namespace ``signoff``."""
+
+from django.urls import path
+
+from dashboard.views import muting, slack
+
+urlpatterns = [
+    path("slack/interactions/", slack.interact, name="slack_interactions"),
+    path("account/slack/", slack.account, name="slack_account"),
+    path("account/mute/<str:token>/", muting.mute, name="mute"),
+]

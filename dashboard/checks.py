@@ -1,0 +1,47 @@
+"""System checks of the pages: the message states the problem, the hint the fix."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+
+from dashboard.links import BOUND, LOGIN, mode
+
+
+@register()
+def check_links(
+    app_configs: Sequence[AppConfig] | None,  # noqa: ARG001 - the framework's signature
+    **_kwargs: Any,
+) -> list[CheckMessage]:
+    """Check how personal links work."""
+    if mode() is None:
+        return []
+    problems: list[CheckMessage] = []
+    if mode() not in {LOGIN, BOUND}:
+        problems.append(
+            Error(
+                f"SIGNOFF_LINKS is {mode()!r}, which is no way for links to work.",
+                hint=f"Set it to {LOGIN!r} or {BOUND!r}, or leave it out.",
+                id="signoff.E060",
+            )
+        )
+    if not getattr(settings, "SIGNOFF_BASE_URL", ""):
+        problems.append(
+            Error(
+                "SIGNOFF_LINKS is set, and SIGNOFF_BASE_URL is not.",
+                hint="Set SIGNOFF_BASE_URL to where people reach this site.",
+                id="signoff.E061",
+            )
+        )
+    hours: Any = getattr(settings, "SIGNOFF_LINK_HOURS", 1)
+    if type(hours) not in {int, float} or hours <= 0:
+        problems.append(
+            Error(
+                f"SIGNOFF_LINK_HOURS is {hours!r}, which is no length of time.",
+                hint="Set it to a number of hours greater than 0.",
+                id="signoff.E062",
+            )
+        )
+    return problems

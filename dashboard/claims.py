@@ -1,0 +1,135 @@
+"""Taking a question on, giving it back, and handing it to somebody else."""
+
+from typing import Any
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils.translation import gettext_lazy as _
+
+from dashboard import attendance, auditing, permissions
+from dashboard.answering import Actor, NoSuchQuestionError
+from dashboard.channels.executions import tell_of_hand_over
+from dashboard.models import Action, Draft, HumanTask
+from dashboard.people import find_user, name_of
+from dashboard.permissions import is_open, visible_to
+from dashboard.rights import RefusedError, capacity_of
+from durable.clock import now_ms
+from durable.conf import database_alias
+
+
+def claim(promise_id: str, actor: Actor) -> HumanTask:
+    """Take a question on, so that others leave it alone; of two who try at once one gets it.
+
+    Raises ``NoSuchQuestionError``, and ``RefusedError`` when somebody else has it, or it is over.
+    """
+    task = _find(promise_id, actor)
+    _free(task)
+    capacity_of(task, task.described, actor.user)
+    with transaction.atomic(using=database_alias()):
+        taken = _open(task).filter(claimed_by__isnull=True)
+        if taken.update(claimed_by=actor.user.pk, claimed_at=now_ms()):
+            auditing.record(Action.CLAIM, task.pk, actor)
+        elif not _open(task).filter(claimed_by=actor.user.pk).exists():
+            raise RefusedError(_why_not(task))
+    return task
+
+
+def release(promise_id: str, actor: Actor, note: str = "") -> HumanTask:
+    """Give a question back to everybody it is for; the holder may, and managers."""
+    task = _find(promise_id, actor)
+    _check_holder(task, actor)
+    with transaction.atomic(using=database_alias()):
+        held = _open(task).filter(claimed_by=task.claimed_by_id)
+        if not held.update(claimed_by=None, claimed_at=None):
+            raise RefusedError(_why_not(task))
+        auditing.record(
+            Action.RELEASE, task.pk, actor, reason=note, before=_name(task.claimed_by_id)
+        )
+    return task
+
+
+def hand_over(promise_id: str, actor: Actor, to: AbstractBaseUser, note: str = "") -> HumanTask:
+    """Give a question to one person; the holder may, managers may, and anybody while it is free.
+
+    Raises ``RefusedError`` when that person could not answer it.
+    """
+    task = _find(promise_id, actor)
+    if task.claimed_by_id is not None:
+        _check_holder(task, actor)
+    else:
+        capacity_of(task, task.described, actor.user)
+    holder = task.claimed_by_id
+    _free(task)
+    try:
+        capacity_of(task, task.described, to)
+    except RefusedError:
+        raise RefusedError(_("%(name)s may not answer this.") % {"name": name_of(to)}) from None
+    with transaction.atomic(using=database_alias()):
+        held = _open(task).filter(claimed_by=holder)
+        if not held.update(claimed_by=to.pk, claimed_at=now_ms()):
+            raise RefusedError(_why_not(task))
+        _move_draft(task, holder, to)
+        attendance.restart(task.pk)
+        if to.pk != actor.user.pk:
+            tell_of_hand_over(task, to)
+        auditing.record(
+            Action.HAND_OVER,
+            task.pk,
+            actor,
+            reason=note,
+            before=_name(holder),
+            after=to.get_username(),
+        )
+    return task
+
+
+def _find(promise_id: str, actor: Actor) -> HumanTask:
+    task = visible_to(actor.user).filter(pk=promise_id).first()
+    if task is None:
+        raise NoSuchQuestionError(promise_id)
+    if task.described is not None and task.described.policy is not None:
+        raise RefusedError(_("Several people answer this: nobody can take it for themself alone."))
+    return task
+
+
+def _free(task: HumanTask) -> None:
+    """Look at the question as if nobody had it: who may answer does not hang on who has it."""
+    task.claimed_by_id = None
+
+
+def _open(task: HumanTask) -> QuerySet[Any]:
+    return HumanTask.objects.using(database_alias()).filter(is_open(now_ms()), pk=task.pk)
+
+
+def _check_holder(task: HumanTask, actor: Actor) -> None:
+    if task.claimed_by_id is None:
+        raise RefusedError(_("Nobody has taken this on."))
+    is_holder = task.claimed_by_id == actor.user.pk
+    if not is_holder and not permissions.has(actor.user, permissions.MANAGE_TASKS):
+        raise RefusedError(_("Only who has taken this on may do that."))
+
+
+def _why_not(task: HumanTask) -> Any:
+    now = HumanTask.objects.using(database_alias()).filter(pk=task.pk).first()
+    if now is not None and now.claimed_by_id is not None and now.settled_at is None:
+        holder = find_user(now.claimed_by_id)
+        name = name_of(holder) if holder else ""
+        return _("%(name)s was first to take this on.") % {"name": name}
+    return _("This is over: nobody can take it on any more.")
+
+
+def _name(key: Any) -> str:
+    user = find_user(key) if key is not None else None
+    return "" if user is None else user.get_username()
+
+
+def _move_draft(task: HumanTask, holder: Any, to: AbstractBaseUser) -> None:
+    """Let what the holder wrote go to the next, if the author wants that; else it stays theirs."""
+    described = task.described
+    if described is None or not described.draft_follows:
+        return
+    drafts = Draft.objects.using(database_alias()).filter(task=task.pk)
+    mine = drafts.filter(user=holder).first()
+    if mine is not None and not drafts.filter(user=to.pk).exists():
+        drafts.filter(pk=mine.pk).update(user=to.pk)

@@ -1,0 +1,295 @@
+"""Edit and approve: a value that is proposed, of which people may change some parts. Pure."""
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from msgspec import UNSET
+
+from dashboard.descriptions.json_schema import (
+    FORBIDDEN_KEY,
+    checker_for,
+    escape,
+    find,
+    has_key,
+    split,
+)
+from dashboard.descriptions.nodes import Group, Kind, Leaf, Node, Rows, count_inputs, words
+from dashboard.descriptions.reading import DescriptionError, Source, a_list, a_string, names
+from dashboard.descriptions.schema import LONG, MAX_INPUTS, MAX_ROWS, read_part
+from dashboard.masking import MASK, is_secret
+
+KEY = "proposal"
+MAX_POINTER = 500
+
+
+class Change(NamedTuple):
+    """A part of the proposal that is not as it was; UNSET where there is none."""
+
+    pointer: str
+    old: Any
+    new: Any
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for the audit trail; what was not there has no entry."""
+        sides = {"old": self.old, "new": self.new}
+        return {"path": self.pointer} | {
+            key: value for key, value in sides.items() if value is not UNSET
+        }
+
+
+class Row(NamedTuple):
+    """A line of the table that shows both sides; UNSET where a side has none."""
+
+    label: str
+    old: Any
+    new: Any
+
+    @property
+    def has_old(self) -> bool:
+        """Whether there was something before."""
+        return self.old is not UNSET
+
+    @property
+    def has_new(self) -> bool:
+        """Whether there is something now."""
+        return self.new is not UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A proposed value, and questions for the parts that may change, by JSON pointer."""
+
+    value: Any
+    editable: Mapping[str, Node]
+
+    def edited(self, parts: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what is handed back, with new values by pointer: always an object."""
+        value = copy.deepcopy(self.value)
+        for pointer, part in parts.items():
+            value = _put(value, split(pointer), part)
+        return value if isinstance(self.value, dict) else {KEY: value}
+
+    def changes(self, values: Mapping[str, Any]) -> tuple[Change, ...]:
+        """Return how what was handed back differs from what was proposed."""
+        return difference(self.value, values if isinstance(self.value, dict) else values.get(KEY))
+
+    def fixed(self, secrets: tuple[str, ...] = ()) -> tuple[Row, ...]:
+        """Return the parts that stay as they are; what is secret is masked."""
+        shown = [
+            (pointer, MASK if is_secret(f"/{KEY}{pointer}", secrets) else value)
+            for pointer, value in _leaves(self.value)
+            if not any(_is_within(pointer, one) for one in self.editable)
+        ]
+        return tuple(Row(label_of(pointer), value, value) for pointer, value in shown)
+
+
+def read_proposal(source: Source) -> Proposal | None:
+    """Read ``proposal``, ``editable`` and ``form`` of a description; None without a proposal."""
+    if source.values.get(KEY) is None:
+        if source.values.get("editable") is not None:
+            raise DescriptionError(source.at(KEY), "is missing, of which parts would be editable")
+        return None
+    value = source.values[KEY]
+    if has_key(value, FORBIDDEN_KEY):
+        raise DescriptionError(source.at(KEY), f"names {FORBIDDEN_KEY}")
+    form = source.values.get("form")
+    if isinstance(form, dict) and form.keys() in ({"django"}, {"pydantic"}):
+        raise DescriptionError(source.at("form"), "must be a schema beside a proposal")
+    pointers = source.require("editable", _pointers)
+    nothing: tuple[str, ...] = ()
+    secrets = source.get("secrets", names, nothing)
+    editable = {}
+    for index, pointer in enumerate(pointers):
+        at = f"{source.at('editable')}[{index}]"
+        _check_pointer(pointer, pointers, value, at)
+        if any(
+            is_secret(f"/{KEY}{one}", secrets)
+            for one, _leaf in _leaves(find(value, pointer), pointer)
+        ):
+            raise DescriptionError(at, f"{pointer!r} is secret, so that nobody could edit it")
+        node = read_part(form, source.at("form"), pointer) if isinstance(form, dict) else None
+        editable[pointer] = _ask(node, find(value, pointer), pointer)
+    if sum(map(count_inputs, editable.values())) > MAX_INPUTS:
+        editable = {pointer: _json(find(value, pointer), label_of(pointer)) for pointer in pointers}
+    return Proposal(value, editable)
+
+
+def changes_of(
+    proposal: Proposal | None, values: Mapping[str, Any], secrets: tuple[str, ...] = ()
+) -> list[dict[str, Any]]:
+    """Return what the audit trail keeps of an edited proposal; what is secret is masked."""
+    if proposal is None or not values:
+        return []
+    return [
+        {"path": one.pointer, "old": MASK, "new": MASK}
+        if is_secret(f"/values{one.pointer}", secrets)
+        else one.as_json()
+        for one in proposal.changes(values)
+    ]
+
+
+def difference(old: Any, new: Any, pointer: str = "") -> tuple[Change, ...]:
+    """Return where two values differ; 1, 1.0 and true are three values."""
+    return tuple(_differences(old, new, pointer))
+
+
+def side_by_side(changes: Iterable[Mapping[str, Any]]) -> tuple[Row, ...]:
+    """Return changes, as the audit trail keeps them, as lines of a table."""
+    return tuple(
+        Row(label_of(one["path"]), one.get("old", UNSET), one.get("new", UNSET)) for one in changes
+    )
+
+
+def label_of(pointer: str) -> str:
+    """Return a pointer as people read it: items count from one."""
+    found = [str(int(key) + 1) if _is_index(key) else words(key) for key in split(pointer)]
+    return " / ".join(found)
+
+
+def _differences(old: Any, new: Any, pointer: str) -> Iterator[Change]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*old, *(key for key in new if key not in old)]:
+            at = f"{pointer}/{escape(key)}"
+            yield from _differences(old.get(key, UNSET), new.get(key, UNSET), at)
+    elif isinstance(old, list) and isinstance(new, list):
+        for index in range(max(len(old), len(new))):
+            one = old[index] if index < len(old) else UNSET
+            other = new[index] if index < len(new) else UNSET
+            yield from _differences(one, other, f"{pointer}/{index}")
+    elif type(old) is not type(new) or old != new:
+        yield Change(pointer, old, new)
+
+
+def _pointers(value: Any, path: str) -> tuple[str, ...]:
+    given = a_list(value, path)
+    if not given:
+        raise DescriptionError(path, "is empty")
+    for index, pointer in enumerate(given):
+        # Not stripped: keys may begin and end with spaces.
+        a_string(pointer, f"{path}[{index}]", MAX_POINTER)
+    return tuple(given)
+
+
+def _check_pointer(pointer: str, pointers: tuple[str, ...], value: Any, path: str) -> None:
+    if pointer and not pointer.startswith("/"):
+        raise DescriptionError(path, f"{pointer!r} must be a path like /lines/0/price")
+    try:
+        find(value, pointer)
+    except LookupError:
+        raise DescriptionError(path, f"{pointer!r} leads nowhere in the proposal") from None
+    if pointers.count(pointer) > 1:
+        raise DescriptionError(path, f"{pointer!r} is named twice")
+    for other in pointers:
+        if other != pointer and _is_within(pointer, other):
+            raise DescriptionError(path, f"{pointer!r} lies within {other!r}")
+
+
+def _ask(node: Node | None, present: Any, pointer: str) -> Node:
+    """Return the question for a part: as the schema asks, else as the present value is."""
+    if node is None:
+        return _node_of(present, label_of(pointer))
+    return _with_present(node, present, node.label or label_of(pointer))
+
+
+def _with_present(node: Node, present: Any, label: str) -> Node:
+    """Let a question of a schema begin with the present value; it must be answered."""
+    is_needed = node.blank is UNSET
+    found: Node = replace(node, default=present, required=is_needed, label=label)
+    if isinstance(found, Leaf):
+        return replace(found, keeps=True)
+    return found
+
+
+def _node_of(value: Any, label: str) -> Node:
+    """Return the question for a value, so that the answer is of the same kind."""
+    match value:
+        case bool():
+            return Leaf(kind=Kind.BOOLEAN, required=True, label=label, default=value)
+        case int():
+            return _leaf(Kind.INTEGER, value, label)
+        case float():
+            return _leaf(Kind.NUMBER, value, label)
+        case str():
+            kind = Kind.TEXT if len(value) > LONG // 2 or "\n" in value else Kind.LINE
+            return Leaf(kind=kind, label=label, default=value, blank="", keeps=True)
+        case dict() if value:
+            members = {key: _node_of(one, words(key)) for key, one in value.items()}
+            return Group(members=members, label=label, default=value, required=True)
+        case list() if value:
+            return _rows_of(value, label)
+    return _json(value, label)
+
+
+def _leaf(kind: Kind, value: Any, label: str) -> Leaf:
+    return Leaf(kind=kind, label=label, default=value, required=True, keeps=True)
+
+
+def _rows_of(value: list[Any], label: str) -> Node:
+    """Ask for more or fewer items where all are alike, else for each as it is."""
+    items = [_template(_node_of(one, "")) for one in value]
+    if any(one != items[0] for one in items):
+        items = [_widened(one) for one in items]
+    if len(value) <= MAX_ROWS and all(one == items[0] for one in items):
+        return Rows(item=items[0], most=MAX_ROWS, label=label, default=value, required=True)
+    members = {str(index): _node_of(one, str(index + 1)) for index, one in enumerate(value)}
+    return Group(members=members, is_list=True, label=label, default=value, required=True)
+
+
+def _template(node: Node) -> Node:
+    """Return a question without what it begins with."""
+    if isinstance(node, Group):
+        members = {key: _template(one) for key, one in node.members.items()}
+        return replace(node, default=UNSET, members=members)
+    return replace(node, default=UNSET)
+
+
+def _widened(node: Node) -> Node:
+    """Return a question that has room for long texts."""
+    if isinstance(node, Group):
+        return replace(node, members={key: _widened(one) for key, one in node.members.items()})
+    if isinstance(node, Rows):
+        return replace(node, item=_widened(node.item))
+    if isinstance(node, Leaf) and node.kind is Kind.LINE:
+        return replace(node, kind=Kind.TEXT)
+    return node
+
+
+def _json(value: Any, label: str) -> Leaf:
+    """Ask for JSON: of the same kind, unless there is nothing yet."""
+    schema: dict[str, Any] = {}
+    if isinstance(value, dict | list):
+        schema = {"type": "object" if isinstance(value, dict) else "array"}
+    checker = checker_for(schema, KEY)
+    return Leaf(
+        kind=Kind.JSON, label=label, default=value, required=True, checker=checker, keeps=True
+    )
+
+
+def _leaves(value: Any, pointer: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, one in value.items():
+            yield from _leaves(one, f"{pointer}/{escape(key)}")
+    elif isinstance(value, list) and value:
+        for index, one in enumerate(value):
+            yield from _leaves(one, f"{pointer}/{index}")
+    else:
+        yield pointer, value
+
+
+def _put(value: Any, keys: list[str], part: Any) -> Any:
+    """Put a part in its place; returns the whole."""
+    if not keys:
+        return part
+    holder = find(value, "".join(f"/{escape(key)}" for key in keys[:-1]))
+    holder[int(keys[-1]) if isinstance(holder, list) else keys[-1]] = part
+    return value
+
+
+def _is_within(pointer: str, other: str) -> bool:
+    return pointer == other or pointer.startswith(f"{other}/")
+
+
+def _is_index(key: str) -> bool:
+    return key.isascii() and key.isdigit()

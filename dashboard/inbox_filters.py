@@ -1,0 +1,122 @@
+"""What narrows the inbox: text, type, deadline, priority, workflow; all of it in the address."""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple, Self
+from urllib.parse import urlencode
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.functional import Promise as LazyText
+from django.utils.translation import gettext_lazy as _
+
+from dashboard.descriptions.description import Priority
+
+MAX_TEXT = 200
+_DAY = 24 * 3600 * 1000
+
+
+class Due(models.TextChoices):
+    """By when an answer is expected."""
+
+    OVERDUE = "overdue", _("Overdue")
+    TODAY = "today", _("Due today")
+    WEEK = "week", _("Due within a week")
+
+
+PRIORITIES: Mapping[str, tuple[int, LazyText]] = {
+    "urgent": (Priority.URGENT, _("Urgent")),
+    "high": (Priority.HIGH, _("High or urgent")),
+}
+
+
+class Chip(NamedTuple):
+    """One filter that is on: its words, and the address without it."""
+
+    label: str | LazyText
+    value: str | LazyText
+    without: str
+
+
+class Filters(NamedTuple):
+    """What a list is narrowed to; empty words narrow nothing."""
+
+    text: str = ""
+    type: str = ""
+    due: str = ""
+    priority: str = ""
+    workflow: str = ""
+
+    @classmethod
+    def read(cls, query: Mapping[str, str]) -> Self:
+        """Read them from a query string; what means nothing narrows nothing."""
+        due = query.get("due", "")
+        priority = query.get("priority", "")
+        return cls(
+            text=query.get("q", "").strip()[:MAX_TEXT],
+            type=query.get("type", "")[:MAX_TEXT],
+            due=due if due in Due.values else "",
+            priority=priority if priority in PRIORITIES else "",
+            workflow=query.get("workflow", "")[:MAX_TEXT],
+        )
+
+    def __bool__(self) -> bool:
+        return any(self)
+
+    @property
+    def words(self) -> dict[str, str]:
+        """Return the filters that are on, by the names they have in an address."""
+        names = {"text": "q"}
+        given = self._asdict()
+        return {names.get(name, name): value for name, value in given.items() if value}
+
+    @property
+    def query(self) -> str:
+        """Return them as a part of an address."""
+        return urlencode(self.words)
+
+    def condition(self, now: int) -> Q:
+        """Match the questions that pass; ``now`` is epoch ms."""
+        wanted = Q()
+        if self.text:
+            wanted &= Q(title__icontains=self.text) | Q(question__icontains=self.text)
+        if self.type:
+            wanted &= Q(type=self.type)
+        if self.workflow:
+            wanted &= Q(function=self.workflow)
+        if self.priority:
+            wanted &= Q(priority__gte=PRIORITIES[self.priority][0])
+        if self.due:
+            wanted &= _due(Due(self.due), now)
+        return wanted
+
+    def chips(self) -> Iterator[Chip]:
+        """Return what is on, each with the address of the list without it."""
+        shown: dict[str, tuple[str | LazyText, str | LazyText]] = {
+            "text": (_("Text"), self.text),
+            "type": (_("Type"), self.type),
+            "due": (_("Due"), Due(self.due).label if self.due else ""),
+            "priority": (_("Priority"), PRIORITIES[self.priority][1] if self.priority else ""),
+            "workflow": (_("Workflow"), self.workflow),
+        }
+        for name, (label, value) in shown.items():
+            if value:
+                yield Chip(label, value, self._replace(**{name: ""}).query)
+
+
+def _due(due: Due, now: int) -> Q:
+    match due:
+        case Due.OVERDUE:
+            return Q(due_at__lte=now)
+        case Due.TODAY:
+            return Q(due_at__lt=end_of_day(now))
+        case Due.WEEK:
+            return Q(due_at__lt=end_of_day(now) + 6 * _DAY)
+
+
+def end_of_day(now: int) -> int:
+    """Return when the day of the current time zone ends, epoch ms."""
+    moment = timezone.localtime(dt.datetime.fromtimestamp(now / 1000, tz=dt.UTC))
+    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    return int((midnight + dt.timedelta(days=1)).timestamp() * 1000)

@@ -1,0 +1,122 @@
+"""Links to a question that belong to one person: signed, expiring, revocable, off until configured.
+
+``SIGNOFF_LINKS`` is ``"login"``, where whoever follows a link signs in, or ``"bound"``, where the
+link itself says who answers. Without it there are no links, and mails point to the question's page.
+Following a link changes nothing, however often; answering is a form that is sent.
+"""
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser
+from django.core import signing
+from django.db.models import QuerySet
+from django.urls import reverse
+
+from dashboard.models import DecisionLink, HumanTask
+from dashboard.people import find_user
+from durable.clock import now_ms
+from durable.conf import database_alias
+
+LOGIN = "login"
+BOUND = "bound"
+_SALT = "signoff.link"
+_HOUR = 3_600_000
+DEFAULT_HOURS = 72
+
+
+class LinkError(Exception):
+    """A link that opens nothing."""
+
+
+class BadLinkError(LinkError):
+    """It was not made here, or something in it was altered."""
+
+
+class DeadLinkError(LinkError):
+    """It has run out, was revoked, or its recipient is gone."""
+
+
+class OpenLink(NamedTuple):
+    """What a link allows: whom, on which question, until when, and which answers."""
+
+    token: str
+    task_id: str
+    recipient: AbstractBaseUser
+    expires_at: int
+    answers: tuple[str, ...]
+    needs_login: bool
+
+
+def mode() -> str | None:
+    """Return how links work here; None when there are none."""
+    found: str | None = getattr(settings, "SIGNOFF_LINKS", None)
+    return found
+
+
+def url_for(task: HumanTask, recipient: AbstractBaseUser) -> str:
+    """Return the absolute address that a message to somebody has: a link, or the page."""
+    if mode() is None:
+        return absolute(reverse("signoff:task", args=[task.pk]))
+    return make_link(task, recipient)
+
+
+def make_link(
+    task: HumanTask,
+    recipient: AbstractBaseUser,
+    *,
+    answers: Collection[str] = (),
+    hours: float | None = None,
+) -> str:
+    """Make a link for a person, and return its absolute address.
+
+    ``answers`` are the names of those that it offers; all, when none is given. It runs out after
+    ``hours`` (``SIGNOFF_LINK_HOURS``, 72 by default).
+    """
+    now = now_ms()
+    if hours is None:
+        hours = getattr(settings, "SIGNOFF_LINK_HOURS", DEFAULT_HOURS)
+    link = DecisionLink.objects.using(database_alias()).create(
+        task_id=task.pk,
+        recipient_id=recipient.pk,
+        made_at=now,
+        expires_at=now + int(hours * _HOUR),
+    )
+    signed = [link.pk.hex, task.pk, str(recipient.pk), link.expires_at, sorted(answers), mode()]
+    token = signing.dumps(signed, salt=_SALT, compress=True)
+    return absolute(reverse("signoff:link", args=[token]))
+
+
+def open_link(token: str) -> OpenLink:
+    """Read a link; raises ``BadLinkError`` or ``DeadLinkError``. Writes nothing."""
+    try:
+        given: Any = signing.loads(token, salt=_SALT)
+        key, task_id, recipient_key, expires_at, answers, made_as = given
+    except (signing.BadSignature, ValueError, TypeError):
+        raise BadLinkError from None
+    links = DecisionLink.objects.using(database_alias())
+    link = links.filter(pk=key, task_id=task_id, revoked_at__isnull=True).first()
+    recipient = find_user(recipient_key)
+    if link is None or now_ms() >= expires_at or recipient is None or not recipient.is_active:
+        raise DeadLinkError
+    needs_login = LOGIN in {made_as, mode()}
+    return OpenLink(token, task_id, recipient, expires_at, tuple(answers), needs_login)
+
+
+def revoke(links: QuerySet[DecisionLink]) -> int:
+    """Revoke links; return how many were not yet."""
+    return links.filter(revoked_at__isnull=True).update(revoked_at=now_ms())
+
+
+def links_to(task: HumanTask) -> QuerySet[DecisionLink]:
+    """Return the links to a question that were not revoked."""
+    return DecisionLink.objects.using(database_alias()).filter(
+        task=task.pk, revoked_at__isnull=True
+    )
+
+
+def absolute(path: str) -> str:
+    """Return an address with the site before it (``SIGNOFF_BASE_URL``)."""
+    base: str = getattr(settings, "SIGNOFF_BASE_URL", "")
+    return f"{base.rstrip('/')}{path}"

@@ -1,0 +1,44 @@
+"""Users as the pages speak of them."""
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+
+from durable.conf import database_alias
+
+_USER_PREFIX = "user:"
+
+
+def name_of(user: AbstractBaseUser) -> str:
+    """Return what people call a user: the full name, or else the user name."""
+    full_name = getattr(user, "get_full_name", str)()
+    return full_name or user.get_username()
+
+
+def find_user(key: Any) -> AbstractBaseUser | None:
+    """Return a user by primary key, however it is written; None when there is none."""
+    users = get_user_model()._default_manager.using(database_alias())
+    try:
+        return users.filter(pk=key).first()
+    except (ValueError, TypeError):
+        return None
+
+
+def starter_id(started_by: str) -> str | None:
+    """Return the primary key, as text, of the person who started an execution; None for others."""
+    key = started_by.removeprefix(_USER_PREFIX)
+    return key if key != started_by else None
+
+
+def starter_of(user: AbstractBaseUser | AnonymousUser) -> str:
+    """Return how a user is noted as the one who started an execution."""
+    return f"{_USER_PREFIX}{user.pk}"
+
+
+def find_by_name(username: str) -> AbstractBaseUser | None:
+    """Return an active user by user name."""
+    model = get_user_model()
+    users = model._default_manager.using(database_alias())
+    found = users.filter(**{model.USERNAME_FIELD: username}).first()
+    return found if found is not None and found.is_active else None

@@ -1,0 +1,157 @@
+"""The votes on questions, as their policies count them."""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, NamedTuple, Self
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.db.models import prefetch_related_objects
+
+from dashboard.descriptions.policy import (
+    Ballot,
+    Kind,
+    Person,
+    Policy,
+    Progress,
+    can_help,
+    counts,
+    evaluate,
+    leaves,
+)
+from dashboard.models import Decider, HumanTask, Vote
+from dashboard.people import name_of
+from dashboard.rights import recipients_of
+from durable.conf import database_alias
+
+
+def progress_of(task: HumanTask, now: int) -> Progress:
+    """Return how far the votes bring a question that has a policy; ``now`` is epoch ms."""
+    if (progress := progress_of_each([task], now).get(task.pk)) is None:
+        message = f"{task.pk!r} has no policy"
+        raise ValueError(message)
+    return progress
+
+
+def progress_of_each(tasks: Iterable[HumanTask], now: int) -> dict[str, Progress]:
+    """Return the same by id of question, without those that have no policy.
+
+    Three queries, and for policies that name permissions what it takes to ask the voters' for them.
+    """
+    policies = {task.pk: (task, policy) for task in tasks if (policy := policy_of(task))}
+    if not policies:
+        return {}
+    names = _Names.read(policies)
+    votes = _votes_on(policies)
+    return {
+        pk: evaluate(
+            policy,
+            ballots := [_ballot(one, policy, names[pk]) for one in votes.get(pk, ())],
+            created_at=task.created_at,
+            now=now,
+            others=_others(task, policy, names[pk], ballots),
+        )
+        for pk, (task, policy) in policies.items()
+    }
+
+
+def could_help(task: HumanTask, user: AbstractBaseUser, progress: Progress) -> bool:
+    """Whether the vote of somebody who has none could bring a question forward, or stop it."""
+    policy = policy_of(task)
+    return policy is not None and can_help(policy, person_of(task, user), progress)
+
+
+def would_count(task: HumanTask, user: AbstractBaseUser, progress: Progress) -> bool:
+    """Whether a vote of somebody counts now: not before the stage that they belong to is open."""
+    policy = policy_of(task)
+    return policy is not None and counts(policy, person_of(task, user), progress)
+
+
+def person_of(task: HumanTask, user: AbstractBaseUser) -> Person:
+    """Return what the policy of a question knows of a user."""
+    return Person(**_known_of(user, policy_of(task), _Names.read([task.pk])[task.pk]))
+
+
+def policy_of(task: HumanTask) -> Policy | None:
+    """Return who has to answer together; None when one answer decides."""
+    described = task.described
+    return None if described is None else described.policy
+
+
+class _Names(NamedTuple):
+    """The names in a policy, by the id of the user or group that they were bound to.
+
+    free: names of users and groups that nobody had when the question came, so the name decides.
+    """
+
+    users: dict[Any, str]
+    groups: dict[Any, str]
+    free: set[tuple[str, str]]
+
+    @classmethod
+    def read(cls, tasks: Collection[str]) -> dict[str, Self]:
+        """Return the names in each question. One query."""
+        found = {pk: cls({}, {}, set()) for pk in tasks}
+        named = Decider.objects.using(database_alias()).filter(task__in=list(tasks))
+        for one in named.exclude(kind=Decider.Kind.PERMISSION):
+            names = found[one.task_id]
+            if one.is_unknown:
+                names.free.add((one.kind, one.name))
+            elif one.kind == Decider.Kind.USER:
+                names.users[one.user_id] = one.name
+            else:
+                names.groups[one.group_id] = one.name
+        return found
+
+    def name_of_user(self, user: AbstractBaseUser) -> str:
+        """Return by which name a policy means a user, whatever they are called by now."""
+        name = user.get_username()
+        return self.users.get(user.pk) or (name if (Decider.Kind.USER, name) in self.free else "")
+
+    def names_of_groups(self, groups: Iterable[Any]) -> frozenset[str]:
+        """Return by which names a policy means groups."""
+        bound = {self.groups[one.pk] for one in groups if one.pk in self.groups}
+        return frozenset(
+            bound | {one.name for one in groups if (Decider.Kind.GROUP, one.name) in self.free}
+        )
+
+
+def _votes_on(tasks: Collection[str]) -> dict[str, list[Vote]]:
+    """Return the newest answer of each person who may still sign in. Two queries."""
+    votes = Vote.objects.using(database_alias()).filter(task__in=list(tasks))
+    users: dict[Any, Any] = {}
+    found: dict[str, list[Vote]] = {}
+    for vote in votes.order_by("voted_at", "pk").select_related("user"):
+        if vote.user.is_active:
+            # One object for all votes of a person, so that their rights are looked up once.
+            vote.user = users.setdefault(vote.user_id, vote.user)
+            found.setdefault(vote.task_id, []).append(vote)
+    prefetch_related_objects(list(users.values()), "groups")
+    return found
+
+
+def _ballot(vote: Vote, policy: Policy, names: _Names) -> Ballot:
+    known = _known_of(vote.user, policy, names)
+    return Ballot(**known, approves=vote.approves, at=vote.voted_at, comment=vote.comment)
+
+
+def _known_of(user: Any, policy: Policy | None, names: _Names) -> Mapping[str, Any]:
+    asked = () if policy is None else leaves(policy)
+    permissions = {leaf.name for leaf in asked if leaf.kind is Kind.PERMISSION}
+    return {
+        "user_id": user.pk,
+        "user_name": names.name_of_user(user),
+        "groups": names.names_of_groups(user.groups.all()),
+        "permissions": frozenset(name for name in permissions if user.has_perm(name)),
+        "name": name_of(user),
+    }
+
+
+def _others(
+    task: HumanTask, policy: Policy, names: _Names, ballots: Collection[Ballot]
+) -> list[Person] | None:
+    """Return who may still answer, where it matters and is known."""
+    matters = policy.rejections is None and not all(one.approves for one in ballots)
+    if not matters or names.free:  # who gets a name that nobody has yet cannot be known
+        return None
+    users = list(recipients_of(task, task.described))
+    prefetch_related_objects(users, "groups")
+    return [Person(**_known_of(user, policy, names)) for user in users]

@@ -1,0 +1,204 @@
+"""How the page speaks of the times of a question: what will happen, what has, and how it ends."""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from django.db.models import OuterRef, QuerySet
+from django.utils import timezone
+from django.utils.dateformat import format as format_date
+from django.utils.functional import Promise as LazyText
+from django.utils.translation import gettext_lazy as _
+
+from dashboard.attendance import key_of, timing_of
+from dashboard.descriptions.timing import (
+    EXPIRY,
+    Ending,
+    Moment,
+    MomentKind,
+    People,
+    Timing,
+    has_times,
+    plan,
+)
+from dashboard.models import Attendance, HumanTask, TaskMoment
+from durable.conf import database_alias
+
+type Text = str | LazyText
+
+_WEEK = dt.timedelta(days=7)
+
+
+class Entry(NamedTuple):
+    """One line of a timetable: what happens at a time, or has happened."""
+
+    at: int
+    icon: str
+    text: Text
+    is_done: bool = False
+    is_next: bool = False
+
+
+_ICONS: Mapping[str, str] = {
+    "remind": "bell",
+    "add": "users",
+    "tell": "message-square",
+    "expire": "hourglass",
+    "restart": "clock",
+}
+
+
+def schedule_of(task: HumanTask, *, is_open: bool = True) -> list[Entry]:
+    """Return what happens to a question at which time, in order; once it is over, what has."""
+    timing = timing_of(task)
+    if not timing.needs_attendance:
+        return []
+    attendance = Attendance.objects.using(database_alias()).filter(pk=task.pk).first()
+    started_at = task.created_at if attendance is None else attendance.started_at
+    done = dict(_noted(task).values_list("key", "at"))
+    entries = []
+    has_next = not is_open
+    for moment in plan(timing, asked_at=task.created_at, started_at=started_at):
+        key = moment.key
+        if moment.kind is not MomentKind.EXPIRE:
+            key = key_of(task, key, started_at)
+        is_done = key in done
+        if not (is_done or is_open):
+            continue
+        is_next = not (is_done or has_next)
+        has_next = has_next or is_next
+        entries.append(
+            Entry(
+                done.get(key, moment.at),
+                _ICONS[moment.kind],
+                _text_of(moment, timing),
+                is_done,
+                is_next,
+            )
+        )
+    return entries
+
+
+def events_of(task: HumanTask) -> list[Entry]:
+    """Return what has happened to a question by itself, but for its end, for its history."""
+    if not has_times(task.description):
+        return []
+    return [
+        Entry(moment.at, _ICONS[TaskMoment.Kind(moment.kind)], _event_text(moment), is_done=True)
+        for moment in _noted(task).exclude(key=EXPIRY).order_by("at", "pk")
+    ]
+
+
+def sentence(task: HumanTask, now: int) -> str:
+    """Say what becomes of a question if nobody answers, or became; empty when it does not expire.
+
+    For a question that was answered, it is empty as well.
+    """
+    timing = timing_of(task)
+    if timing.expires_at is None:
+        return ""
+    when = {"time": _clock(timing.expires_at, now)}
+    if _noted(task).filter(key=EXPIRY).exists():
+        return str(_PAST[timing.on_expiry] % when)
+    if task.settled_at is not None:
+        return ""
+    if now >= timing.expires_at:
+        return str(_("The time to answer ran out %(time)s.") % when)
+    return str(_FUTURE[timing.on_expiry] % when)
+
+
+def ending_of(task: HumanTask) -> Text:
+    """Say in a few words how a question ended that nobody answered."""
+    return _ENDED[timing_of(task).on_expiry]
+
+
+def expiries() -> QuerySet[TaskMoment]:
+    """Return what ended a question of an outer query because nobody answered in time."""
+    rows = TaskMoment.objects.filter(task=OuterRef("pk"), key=EXPIRY)
+    return rows.filter(at__gte=OuterRef("created_at"))
+
+
+_FUTURE: Mapping[Ending, Text] = {
+    Ending.REJECT: _("If nobody answers by %(time)s, this is rejected."),
+    Ending.APPROVE: _("If nobody answers by %(time)s, this is approved."),
+    Ending.RESOLVE: _("If nobody answers by %(time)s, this goes on with an answer set beforehand."),
+    Ending.RAISE: _("If nobody answers by %(time)s, this fails as not answered."),
+}
+_PAST: Mapping[Ending, Text] = {
+    Ending.REJECT: _("Nobody answered by %(time)s, so this was rejected."),
+    Ending.APPROVE: _("Nobody answered by %(time)s, so this was approved."),
+    Ending.RESOLVE: _(
+        "Nobody answered by %(time)s, so this went on with an answer set beforehand."
+    ),
+    Ending.RAISE: _("Nobody answered by %(time)s, so this failed as not answered."),
+}
+_PLANNED: Mapping[Ending, Text] = {
+    Ending.REJECT: _("Rejected, if nobody has answered"),
+    Ending.APPROVE: _("Approved, if nobody has answered"),
+    Ending.RESOLVE: _("Goes on with an answer set beforehand, if nobody has answered"),
+    Ending.RAISE: _("Fails as not answered, if nobody has answered"),
+}
+_ENDED: Mapping[Ending, Text] = {
+    Ending.REJECT: _("Rejected, since nobody answered in time"),
+    Ending.APPROVE: _("Approved, since nobody answered in time"),
+    Ending.RESOLVE: _("Went on with an answer set beforehand, since nobody answered in time"),
+    Ending.RAISE: _("Failed, since nobody answered in time"),
+}
+
+
+def _text_of(moment: Moment, timing: Timing) -> Text:
+    match moment.kind:
+        case MomentKind.REMIND:
+            return _("Reminder")
+        case MomentKind.EXPIRE:
+            return _PLANNED[timing.on_expiry]
+        case _:
+            rung = moment.payload
+            assert rung is not None  # noqa: S101 - both kinds are rungs
+            added, told = (people or People() for people in (rung.add, rung.tell))
+            return _joined(_names(added._asdict()), _names(told._asdict()))
+
+
+def _event_text(moment: TaskMoment) -> Text:
+    match TaskMoment.Kind(moment.kind):
+        case TaskMoment.Kind.REMIND:
+            return _("Reminded")
+        case TaskMoment.Kind.RESTART:
+            return _("The times are counted anew from here")
+        case _:
+            return _joined(_names(moment.added), _names(moment.told))
+
+
+def _joined(added: str, told: str) -> str:
+    texts = []
+    if added:
+        texts.append(str(_("Also asked: %(names)s") % {"names": added}))
+    if told:
+        texts.append(str(_("Told: %(names)s") % {"names": told}))
+    return "; ".join(texts)
+
+
+def _names(people: Mapping[str, Iterable[str]]) -> str:
+    return ", ".join([*people.get("users", ()), *people.get("groups", ())])
+
+
+def _noted(task: HumanTask) -> QuerySet[TaskMoment]:
+    """Return what has happened to a question; not to an earlier one that had its id."""
+    rows = TaskMoment.objects.using(database_alias())
+    return rows.filter(task=task.pk, at__gte=task.created_at)
+
+
+def _clock(instant: int, now: int) -> str:
+    """Return a time in words, as near as it needs: ``10:00``, ``Tue 10:00``, ``3 Dec, 10:00``."""
+    moment, today = _local(instant), _local(now).date()
+    if moment.date() == today:
+        return format_date(moment, "H:i")
+    if abs(moment.date() - today) < _WEEK:
+        return format_date(moment, "D H:i")
+    if moment.year == today.year:
+        return format_date(moment, "j M, H:i")
+    return format_date(moment, "j M Y, H:i")
+
+
+def _local(instant: int) -> dt.datetime:
+    return timezone.localtime(dt.datetime.fromtimestamp(instant / 1000, tz=dt.UTC))

@@ -1,0 +1,141 @@
+"""Answering many questions at once: choose them, look at what that means, follow how it goes."""
+
+import csv
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from django.contrib import messages
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseRedirect,
+    StreamingHttpResponse,
+)
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from dashboard import bulk
+from dashboard.answering import Actor
+from dashboard.forms import form_for
+from dashboard.inbox_filters import Filters
+from dashboard.inbox_queries import tabs_of
+from dashboard.models import BulkItem, BulkJob
+from dashboard.panels import buttons_of
+from dashboard.rights import RefusedError
+from dashboard.views.inbox import chosen_tab, for_people
+from durable.clock import now_ms
+
+TEMPLATE = "dashboard/inbox/bulk.html"
+SAMPLE = 10
+SHOWN = 200
+
+
+@for_people
+@require_POST
+def choose(request: HttpRequest) -> HttpResponse:
+    """Gather the questions that were ticked, or all of a list, and go on to look at them."""
+    actor = Actor.of(request)
+    try:
+        if request.POST.get("all"):
+            tab = chosen_tab(request, tabs_of(request.user))
+            job = bulk.prepare(actor, tab=tab, filters=Filters.read(request.GET))
+        else:
+            job = bulk.prepare(actor, ids=request.POST.getlist("task"))
+    except RefusedError as error:
+        messages.error(request, str(error.sentence))
+        return HttpResponseRedirect(reverse("signoff:inbox"), status=303)
+    return HttpResponseRedirect(reverse("signoff:bulk", args=[job.pk]), status=303)
+
+
+@for_people
+@require_http_methods(["GET", "HEAD", "POST"])
+def show(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
+    """Show what a job would answer, or how far it got; with POST, begin."""
+    job = _find(request, job_id)
+    task = bulk.first_task(job)
+    if request.method != "POST" or task is None:
+        return _render(request, job, form_for(task) if task else None)
+    form = form_for(task, request.POST, request.FILES)
+    if getattr(form, "is_again", False) or not form.is_valid():
+        return _render(request, job, form, status=200 if form.is_again else 422)
+    try:
+        bulk.start(job, form.to_answer())
+    except RefusedError as error:
+        return _render(request, job, form, status=403, refused=error.sentence)
+    return HttpResponseRedirect(reverse("signoff:bulk", args=[job.pk]), status=303)
+
+
+@for_people
+@require_POST
+def stop(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
+    """Give no more answers."""
+    job = _find(request, job_id)
+    bulk.stop(job)
+    return HttpResponseRedirect(reverse("signoff:bulk", args=[job.pk]), status=303)
+
+
+@for_people
+@require_safe
+def download(request: HttpRequest, job_id: uuid.UUID) -> StreamingHttpResponse:
+    """Return what became of each question, as CSV."""
+    job = _find(request, job_id)
+    response = StreamingHttpResponse(_lines(job), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="answers-{job.pk.hex[:8]}.csv"'
+    return response
+
+
+class _Echo:
+    """Gives back what is written to it."""
+
+    def write(self, text: str) -> str:
+        return text
+
+
+def _lines(job: BulkJob) -> Iterator[str]:
+    writer = csv.writer(_Echo())
+    yield writer.writerow(["question", "title", "result", "problem"])
+    for item in job.items.order_by("pk").iterator():
+        cells = (item.task_id, item.title, item.result, item.problem)
+        yield writer.writerow([_harmless(cell) for cell in cells])
+
+
+def _harmless(cell: str) -> str:
+    """Keep a spreadsheet from taking a text for a formula."""
+    return f"'{cell}" if cell[:1] in {"=", "+", "-", "@", "\t", "\r"} else cell
+
+
+def _find(request: HttpRequest, job_id: uuid.UUID) -> BulkJob:
+    job: BulkJob | None = bulk.jobs_of(request.user).filter(pk=job_id).first()
+    if job is None:
+        raise Http404
+    return job
+
+
+def _render(
+    request: HttpRequest, job: BulkJob, form: Any, *, status: int = 200, refused: Any = ""
+) -> HttpResponse:
+    task = bulk.first_task(job)
+    counts = bulk.results_of(job)
+    context = {
+        "section": "inbox",
+        "job": job,
+        "form": form,
+        "panel": {"form": form},
+        "buttons": buttons_of(task) if task else [],
+        "refused": refused,
+        "now": now_ms(),
+        "counts": [
+            (BulkItem.Result(name).label, number) for name, number in sorted(counts.items())
+        ],
+        "left": counts.get(BulkItem.Result.WAITING, 0),
+        "sample": list(job.items.order_by("pk")[:SAMPLE]),
+        "troubled": list(
+            job.items.exclude(
+                result__in=[BulkItem.Result.WAITING, BulkItem.Result.DONE, BulkItem.Result.VOTED]
+            ).order_by("pk")[:SHOWN]
+        ),
+    }
+    return render(request, TEMPLATE, context, status=status)

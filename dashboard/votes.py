@@ -1,0 +1,85 @@
+"""Answers to questions that need more than one person: kept as votes until the policy decides."""
+
+from typing import Any
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import connections
+
+from dashboard.answering import Answer
+from dashboard.descriptions.answers import DEFAULT, AnswerOption
+from dashboard.descriptions.policy import Progress
+from dashboard.models import HumanTask, Vote
+from dashboard.people import name_of
+from dashboard.policies import progress_of
+from durable.clock import now_ms
+from durable.conf import database_alias
+
+type Requirements = Progress
+
+_LOCK = "select pg_advisory_xact_lock(hashtextextended('signoff vote ' || %s, 0))"
+
+
+def has_policy(task: HumanTask) -> bool:
+    """Whether more than one answer may be needed."""
+    described = task.described
+    return described is not None and described.policy is not None
+
+
+def requirements_of(task: HumanTask, now: int) -> Requirements:
+    """Return what is asked for, who has answered, and who is still missing."""
+    return progress_of(task, now)
+
+
+def lock_votes(task: HumanTask) -> None:
+    """Let one vote on a question be counted at a time; until the end of the transaction.
+
+    Not the question's own row: whoever settles a promise holds its lock, and writes that row.
+    """
+    connection = connections[database_alias()]
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(_LOCK, [task.pk])
+
+
+def cast(
+    task: HumanTask,
+    option: AnswerOption,
+    answer: Answer,
+    user: AbstractBaseUser,
+    principal: AbstractBaseUser,
+) -> None:
+    """Note what a person says, in place of what they said before."""
+    is_deputy = user.pk != principal.pk
+    Vote.objects.using(database_alias()).update_or_create(
+        task=task,
+        user_id=principal.pk,
+        defaults={
+            "user_name": name_of(principal),
+            "cast_by_id": user.pk if is_deputy else None,
+            "cast_by_name": name_of(user) if is_deputy else "",
+            "answer": option.name,
+            "approves": option.approves,
+            "comment": answer.comment,
+            "values": dict(answer.values),
+            "voted_at": now_ms(),
+        },
+    )
+
+
+def deciding_option(task: HumanTask, *, approves: bool) -> AnswerOption:
+    """Return the answer that a policy's verdict gives: the first that says so."""
+    described = task.described
+    options = DEFAULT if described is None else described.answers
+    for option in options:
+        if option.approves is approves:
+            return option
+    return next(option for option in DEFAULT if option.approves is approves)
+
+
+def ballots_as_json(task: HumanTask) -> list[dict[str, Any]]:
+    """Return who said what, as the workflow gets to know it."""
+    votes = Vote.objects.using(database_alias()).filter(task=task).order_by("voted_at", "pk")
+    return [
+        {"by": one.user.get_username(), "answer": one.answer, "comment": one.comment}
+        for one in votes.select_related("user")
+    ]

@@ -1,0 +1,1 @@
+"""Webhooks that come in: signed requests of other systems that settle promises or start work."""

@@ -1,0 +1,45 @@
+"""Durable functions of the pages' own: they run on the workers of the group ``SIGNOFF_GROUP``."""
+
+import durable
+from dashboard import bulk
+from dashboard.attendance import FUNCTION
+from dashboard.channels import executions  # noqa: F401 - functions that send messages
+from dashboard.descriptions.timing import EXPIRY
+from dashboard.timekeeping import Fired, fire
+from durable.workflow.instants import to_datetime
+
+_FOR_EVER = durable.Exponential(max_attempts=None, max_delay=300)
+_FOR_A_WHILE = durable.Exponential(delay=60, max_attempts=5)
+
+
+@durable.function(name=FUNCTION)
+async def attend(
+    ctx: durable.Context,
+    promise_id: str,
+    asked_at: int,
+    started_at: int,
+    moments: list[tuple[int, str]],
+) -> str:
+    """Wait for the times of a question, and do what is to be done then, until it is over."""
+    reached = 0
+    for at, key in moments:
+        if at > reached:
+            await ctx.sleep(to_datetime(at) or 0)
+            reached = at
+        step = ctx.transaction(fire, promise_id, asked_at, started_at, key).options(
+            retry=_FOR_EVER if key == EXPIRY else _FOR_A_WHILE
+        )
+        try:
+            if await step == Fired.OVER:
+                break
+        except Exception:  # a reminder that fails must not keep the expiry from coming
+            ctx.logger.exception("cannot do what is due", extra={"action": "attend", "key": key})
+    return "over"
+
+
+@durable.function(name=bulk.FUNCTION)
+async def answer_in_bulk(ctx: durable.Context, job_id: str) -> str:
+    """Answer the questions of a job, some at a time, until none is left or it is stopped."""
+    while await ctx.run(bulk.answer_some, job_id):
+        pass
+    return "over"

@@ -1,0 +1,220 @@
+"""One answer to many questions."""
+
+import csv
+import io
+
+import pytest
+from django.contrib.auth.models import User
+
+from dashboard import bulk
+from dashboard.models import Action, AuditEntry, BulkItem, BulkJob, SignIn
+from durable.models import Promise
+from durable.protocol.states import PromiseState
+from durable.worker import Worker
+from tests.dashboard.people import answer, ask, client_of, make_user, settle
+from tests.processes import wait_until
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def mia():
+    return client_of(make_user("mia", groups=("finance",)))
+
+
+def ask_many(count, **described):
+    return [
+        ask(f"q{number}", groups=["finance"], type="invoice", **described)
+        for number in range(count)
+    ]
+
+
+def choose(client, ids=(), **data):
+    return client.post("/answers/", {"task": list(ids)} | data)
+
+
+def job_of(response):
+    assert response.status_code == 303
+    return BulkJob.objects.get(pk=response["Location"].strip("/").split("/")[-1])
+
+
+def run(job):
+    """Do what the worker's steps do, one after the other."""
+    while bulk.answer_some(str(job.pk)):
+        pass
+    job.refresh_from_db()
+
+
+def results(job):
+    return dict(job.items.order_by("pk").values_list("task_id", "result"))
+
+
+def test_each_is_answered_and_what_others_settled_stays(mia):
+    ids = ask_many(5)
+    job = job_of(choose(mia, ids))
+    page = mia.get(f"/answers/{job.pk}/").text
+    assert "Answer 5 questions" in page
+    assert "Title of q0" in page
+    assert Promise.objects.filter(pk__in=ids, state=PromiseState.PENDING).count() == 5
+
+    begun = mia.post(f"/answers/{job.pk}/", {"answer": "approve", "comment": "all fine"})
+    settle("q1")
+    jon = client_of(make_user("jon", groups=("finance",)))
+    answer(jon, "q2", "reject")
+    User.objects.get(username="mia").groups.clear()
+    User.objects.get(username="mia").groups.add(*User.objects.get(username="jon").groups.all())
+    run(job)
+
+    assert begun.status_code == 303
+    assert results(job) == {
+        "q0": "done",
+        "q1": "settled",
+        "q2": "settled",
+        "q3": "done",
+        "q4": "done",
+    }
+    assert job.ended_at is not None
+    entries = AuditEntry.objects.filter(action=Action.APPROVE, is_effective=True)
+    assert {(one.target, one.reason, one.sign_in) for one in entries} == {
+        (name, "all fine", SignIn.SESSION) for name in ("q0", "q3", "q4")
+    }
+    assert AuditEntry.objects.get(action=Action.BULK).details == {"questions": 5}
+    page = mia.get(f"/answers/{job.pk}/").text
+    assert "All have been gone through." in page
+    assert "already settled" in page
+    rows = list(csv.reader(io.StringIO(b"".join(mia.get(f"/answers/{job.pk}/results/")).decode())))
+    assert rows[0] == ["question", "title", "result", "problem"]
+    assert rows[2] == ["q1", "Title of q1", "settled", ""]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_does_it(mia, transactional_db):
+    ids = ask_many(120)
+    job = job_of(choose(mia, ids))
+    worker = Worker(["default"], concurrency=4)
+    worker.start()
+    try:
+        mia.post(f"/answers/{job.pk}/", {"answer": "reject", "comment": "none of these"})
+        wait_until(
+            lambda: BulkJob.objects.filter(pk=job.pk, ended_at__isnull=False).exists(),
+            seconds=20,
+            what="the end of the job",
+        )
+    finally:
+        worker.stop()
+
+    assert bulk.results_of(job) == {"done": 120}
+    assert Promise.objects.filter(pk__in=ids, state=PromiseState.REJECTED).count() == 120
+
+
+def test_rights_are_those_of_the_moment(mia):
+    ids = ask_many(2)
+    job = job_of(choose(mia, ids))
+    mia.post(f"/answers/{job.pk}/", {"answer": "approve"})
+    User.objects.get(username="mia").groups.clear()
+
+    run(job)
+
+    assert results(job) == {"q0": "gone", "q1": "gone"}
+    assert Promise.objects.filter(pk__in=ids, state=PromiseState.PENDING).count() == 2
+
+
+def test_who_can_no_longer_sign_in_answers_nothing(mia):
+    job = job_of(choose(mia, ask_many(2)))
+    mia.post(f"/answers/{job.pk}/", {"answer": "approve"})
+    User.objects.filter(username="mia").update(is_active=False)
+
+    run(job)
+
+    assert set(results(job).values()) == {"refused"}
+    assert "can no longer sign in" in BulkItem.objects.first().problem
+
+
+def test_stopped_it_answers_no_more(mia):
+    job = job_of(choose(mia, ask_many(3)))
+    mia.post(f"/answers/{job.pk}/", {"answer": "approve"})
+
+    assert mia.post(f"/answers/{job.pk}/stop/").status_code == 303
+    run(job)
+
+    assert set(results(job).values()) == {"waiting"}
+    assert "It was stopped" in mia.get(f"/answers/{job.pk}/").text
+
+
+def test_started_twice_is_once(mia):
+    job = job_of(choose(mia, ask_many(1)))
+    for _ in range(2):
+        mia.post(f"/answers/{job.pk}/", {"answer": "approve"})
+    run(job)
+    run(job)
+
+    assert AuditEntry.objects.filter(action=Action.BULK).count() == 1
+    assert AuditEntry.objects.filter(target="q0", action=Action.APPROVE).count() == 1
+
+
+def test_all_that_match(mia):
+    ask_many(3)
+    ask("other", title="Something else", groups=["finance"])
+
+    job = job_of(mia.post("/answers/?tab=answer&type=invoice", {"all": "1"}))
+
+    assert set(results(job)) == {"q0", "q1", "q2"}
+
+
+@pytest.mark.parametrize(
+    ("made", "sentence"),
+    [
+        ({}, "None of these questions can be answered by you any more."),
+        (
+            {"type": "offer"},
+            "These questions differ in type, answers or form: choose some of one kind.",
+        ),
+        (
+            {"type": "invoice", "answers": ["approve"]},
+            "These questions differ in type, answers or form: choose some of one kind.",
+        ),
+    ],
+)
+def test_what_cannot_be_answered_together_is_refused(mia, made, sentence):
+    ids = []
+    if made:
+        ask_many(1)
+        ask("x", groups=["finance"], **made)
+        ids = ["q0", "x"]
+
+    response = mia.post("/answers/", {"task": ids}, follow=True)
+
+    assert sentence in response.text
+    assert not BulkJob.objects.exists()
+
+
+def test_a_comment_that_is_needed_is_asked_for(mia):
+    answers = ["approve", {"name": "reject", "comment": "required"}]
+    job = job_of(choose(mia, ask_many(2, answers=answers)))
+
+    refused = mia.post(f"/answers/{job.pk}/", {"answer": "reject"})
+
+    assert refused.status_code in {403, 422}
+    job.refresh_from_db()
+    assert job.started_at is None
+
+
+def test_others_do_not_see_it(mia):
+    job = job_of(choose(mia, ask_many(1)))
+    eve = client_of(make_user("eve", rights=("settle_any",)))
+
+    for act in ("", "stop/", "results/"):
+        method = eve.post if act == "stop/" else eve.get
+        assert method(f"/answers/{job.pk}/{act}").status_code == 404
+
+
+def test_the_same_item_is_answered_once_after_a_crash(mia):
+    job = job_of(choose(mia, ask_many(1)))
+    mia.post(f"/answers/{job.pk}/", {"answer": "approve"})
+    run(job)
+    BulkItem.objects.update(result=BulkItem.Result.WAITING)  # as if its note had been lost
+
+    run(job)
+
+    assert results(job) == {"q0": "done"}
+    assert AuditEntry.objects.filter(target="q0").count() == 1

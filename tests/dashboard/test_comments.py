@@ -1,0 +1,177 @@
+"""Remarks, questions back to the requester, and what was begun to be written."""
+
+import pytest
+
+from dashboard.models import Action, AuditEntry, Comment, Draft, HumanTask
+from durable.client.local import get_sender
+from durable.protocol.annotations import Annotation
+from durable.protocol.records import Value
+from durable.protocol.requests import PromiseCreate
+from durable.protocol.validation import MAX_INSTANT
+from tests.dashboard.people import (
+    answer,
+    ask,
+    child_of,
+    client_of,
+    iso,
+    make_user,
+    pack,
+    settle,
+    task_url,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def mia():
+    return client_of(make_user("mia", first_name="Mia"))
+
+
+@pytest.fixture
+def asker():
+    """Somebody who started ``run-1``."""
+    user = make_user("ann", first_name="Ann")
+    root = PromiseCreate(
+        "run-1",
+        MAX_INSTANT,
+        Value(data=pack({"func": "pay", "args": []})),
+        {"resonate:target": "poll://any@nobody"},
+    )
+    get_sender().send(root, annotations={"run-1": Annotation(started_by=f"user:{user.pk}")})
+    return client_of(user)
+
+
+def say(client, text, kind="remark", promise_id="q"):
+    return client.post(f"{task_url(promise_id)}comment/", {"kind": kind, "text": text})
+
+
+def test_a_remark_is_seen_by_all_who_see_the_question(mia):
+    jon = client_of(make_user("jon"))
+    ask("q", users=["mia", "jon"])
+
+    assert say(mia, "Is <this> right?").status_code == 303
+
+    page = jon.get(task_url("q")).text
+    assert "Is &lt;this&gt; right?" in page
+    assert AuditEntry.objects.get(target="q").action == Action.COMMENT
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "status"),
+    [("", "remark", 403), (" ", "remark", 403), ("x" * 10_001, "remark", 403), ("x", "joke", 400)],
+)
+def test_what_is_no_remark_is_refused(mia, text, kind, status):
+    ask("q", users=["mia"])
+
+    assert say(mia, text, kind).status_code == status
+    assert not Comment.objects.exists()
+
+
+def test_while_the_requester_is_asked_the_deadline_waits(mia, asker, monkeypatch):
+    ask("q", tags=child_of("run-1"), users=["mia"], due=iso(2))
+    before = HumanTask.objects.get(pk="q")
+    say(mia, "Which order?", "asked")
+    asked = HumanTask.objects.get(pk="q")
+    assert asked.waits_for_requester_since is not None
+    assert "Waits for the requester since" in mia.get(task_url("q")).text
+    HumanTask.objects.filter(pk="q").update(
+        waits_for_requester_since=asked.waits_for_requester_since - 60_000
+    )
+
+    assert "Your reply" in asker.get(task_url("q")).text
+    assert say(asker, "Number 9", "replied").status_code == 303
+
+    after = HumanTask.objects.get(pk="q")
+    assert after.waits_for_requester_since is None
+    assert 60_000 <= after.due_at - before.due_at < 90_000
+    assert "Number 9" in mia.get(task_url("q")).text
+    acts = AuditEntry.objects.filter(target="q").order_by("pk").values_list("action", flat=True)
+    assert list(acts) == [Action.ASK, Action.REPLY]
+
+
+def test_only_the_requester_replies_and_only_when_asked(mia, asker):
+    ask("q", tags=child_of("run-1"), users=["mia"])
+
+    assert say(asker, "hello", "replied").status_code == 403
+    say(mia, "Which?", "asked")
+    assert say(mia, "myself", "replied").status_code == 403
+    assert say(mia, "Which?", "asked").status_code == 403
+
+
+def test_nobody_to_ask(mia):
+    ask("q", users=["mia"])
+
+    refused = say(mia, "Who?", "asked")
+
+    assert refused.status_code == 403
+    assert "Nobody is known to have asked for this." in refused.text
+
+
+def test_the_requester_sees_but_does_not_answer(mia, asker):
+    ask("q", tags=child_of("run-1"), users=["mia", "ann"])
+
+    page = asker.get(task_url("q")).text
+
+    assert "it takes a second person" in page
+    refused = answer(asker, "q")
+    assert refused.status_code == 403
+    assert "it takes a second person" in refused.text
+    assert answer(mia, "q").status_code == 303
+
+
+def test_an_override_takes_a_right_and_a_reason(asker):
+    from django.contrib.auth.models import Permission, User
+
+    ann = User.objects.get(username="ann")
+    ann.user_permissions.add(Permission.objects.get(codename="override_separation"))
+    ask("q", tags=child_of("run-1"), users=["ann"])
+
+    assert answer(asker, "q").status_code == 403
+    assert answer(asker, "q", comment="nobody else is here").status_code == 303
+
+    entry = AuditEntry.objects.get(target="q", is_effective=True)
+    assert entry.is_override
+    assert "in spite of separation of duties" in asker.get(task_url("q")).text
+
+
+def test_an_author_may_let_the_requester_answer(asker):
+    ask("q", tags=child_of("run-1"), users=["ann"], separation={"starter": False})
+
+    assert answer(asker, "q").status_code == 303
+
+
+def test_another_step_takes_another_person(mia):
+    jon = client_of(make_user("jon"))
+    ask("first", users=["mia"])
+    answer(mia, "first")
+    ask("second", users=["mia", "jon"], separation={"others": ["first"]})
+
+    assert answer(mia, "second").status_code == 403
+    assert answer(jon, "second").status_code == 303
+
+
+def test_a_draft_survives_until_the_answer(mia):
+    ask("q", users=["mia"])
+
+    kept = mia.post(f"{task_url('q')}draft/", {"comment": "not yet", "request_key": "k"})
+
+    assert kept.text == "Draft kept"
+    assert "not yet" in mia.get(task_url("q")).text
+    answer(mia, "q", comment="now")
+    assert not Draft.objects.exists()
+
+
+def test_an_empty_draft_is_none(mia):
+    ask("q", users=["mia"])
+    mia.post(f"{task_url('q')}draft/", {"comment": "x"})
+
+    assert mia.post(f"{task_url('q')}draft/", {"comment": ""}).text == ""
+    assert not Draft.objects.exists()
+
+
+def test_remarks_end_with_the_question(mia):
+    ask("q", users=["mia"])
+    settle("q")
+
+    assert "Add the remark" not in mia.get(task_url("q")).text

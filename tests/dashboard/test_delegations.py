@@ -1,0 +1,181 @@
+"""Standing in for others."""
+
+import pytest
+from django.core.exceptions import ValidationError
+
+from dashboard.answering import Actor
+from dashboard.delegations import delegate, revoke
+from dashboard.models import Action, AuditEntry, Delegation
+from durable.clock import now_ms
+from durable.models import Promise
+from tests.dashboard.people import HOUR_MS, answer, ask, client_of, make_user, task_url, unpack
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def mia():
+    return make_user("mia", groups=("finance",), first_name="Mia", last_name="Kern")
+
+
+@pytest.fixture
+def jon():
+    return make_user("jon", first_name="Jon", last_name="Berg")
+
+
+def go_away(principal, deputy, *, start=-1.0, end=1.0, **scope):
+    now = now_ms()
+    return delegate(
+        Actor(principal),
+        deputy,
+        starts_at=now + int(start * HOUR_MS),
+        ends_at=now + int(end * HOUR_MS),
+        **scope,
+    )
+
+
+def test_a_deputy_answers_and_both_are_named(mia, jon):
+    go_away(mia, jon)
+    ask("q", users=["mia"])
+    client = client_of(jon)
+
+    assert "You answer for Mia Kern, who is away." in client.get(task_url("q")).text
+    assert "Title of q" in client.get("/inbox/").text
+    assert answer(client, "q", comment="in her place").status_code == 303
+
+    value = unpack(Promise.objects.get(pk="q").value_data)
+    assert (value["by"], value["on_behalf_of"]) == ("jon", "mia")
+    entry = AuditEntry.objects.get(target="q", is_effective=True)
+    assert (entry.actor, entry.on_behalf_of) == (jon, mia)
+    assert "Jon Berg (for Mia Kern) approved" in client_of(mia).get(task_url("q")).text
+
+
+@pytest.mark.parametrize(("start", "end"), [(1.0, 2.0), (-2.0, -1.0)])
+def test_before_and_after_nobody_stands_in(mia, jon, start, end):
+    now = now_ms()
+    Delegation.objects.create(
+        principal=mia,
+        deputy=jon,
+        starts_at=now + int(start * HOUR_MS),
+        ends_at=now + int(end * HOUR_MS),
+        made_at=now,
+    )
+    ask("q", users=["mia"])
+
+    assert client_of(jon).get(task_url("q")).status_code == 404
+
+
+def test_an_ended_delegation_ends_at_once(mia, jon):
+    one = go_away(mia, jon)
+    ask("q", users=["mia"])
+
+    assert revoke(one, Actor(mia))
+
+    assert client_of(jon).get(task_url("q")).status_code == 404
+    assert not revoke(one, Actor(mia))
+    acts = AuditEntry.objects.filter(target_kind="delegation").order_by("pk")
+    assert [one.action for one in acts] == [Action.DELEGATE, Action.REVOKE]
+
+
+def test_only_what_the_group_is_asked(mia, jon):
+    go_away(mia, jon, group=mia.groups.get())
+    ask("mine", users=["mia"])
+    ask("ours", groups=["finance"])
+    client = client_of(jon)
+
+    assert client.get(task_url("mine")).status_code == 404
+    assert client.get(task_url("ours")).status_code == 200
+
+
+def test_only_questions_of_a_type(mia, jon):
+    go_away(mia, jon, task_type="invoice")
+    ask("invoice", users=["mia"], type="invoice")
+    ask("other", users=["mia"], type="offer")
+    client = client_of(jon)
+
+    assert client.get(task_url("invoice")).status_code == 200
+    assert client.get(task_url("other")).status_code == 404
+
+
+def test_a_deputys_deputy_has_no_part_in_it(mia, jon):
+    ann = make_user("ann")
+    go_away(mia, jon)
+    go_away(jon, ann)
+    ask("q", users=["mia"])
+
+    assert client_of(ann).get(task_url("q")).status_code == 404
+
+
+def test_no_loops_and_no_nonsense(mia, jon):
+    go_away(mia, jon)
+    gone = make_user("gone", is_active=False)
+
+    for deputy, start, end, sentence in (
+        (mia, -1, 1, "has chosen you as deputy"),
+        (jon, -1, 1, "Choose somebody else"),
+        (gone, -1, 1, "can no longer sign in"),
+        (make_user("x"), 2, 1, "The end must come after"),
+    ):
+        with pytest.raises(ValidationError, match=sentence):
+            go_away(jon, deputy, start=start, end=end)
+    with pytest.raises(ValidationError, match="not a member"):
+        go_away(jon, make_user("y"), group=mia.groups.get())
+
+
+def test_a_deputy_of_the_requester_may_not_answer_either(mia, jon):
+    from durable.client.local import get_sender
+    from durable.protocol.annotations import Annotation
+    from durable.protocol.records import Value
+    from durable.protocol.requests import PromiseCreate
+    from durable.protocol.validation import MAX_INSTANT
+    from tests.dashboard.people import child_of, pack
+
+    root = PromiseCreate(
+        "run-1",
+        MAX_INSTANT,
+        Value(data=pack({"func": "pay", "args": []})),
+        {"resonate:target": "poll://any@nobody"},
+    )
+    get_sender().send(root, annotations={"run-1": Annotation(started_by=f"user:{mia.pk}")})
+    go_away(mia, jon)
+    ask("q", tags=child_of("run-1"), users=["mia"])
+
+    refused = answer(client_of(jon), "q")
+
+    assert refused.status_code == 403
+    assert "it takes a second person" in refused.text
+
+
+def test_the_page(mia, jon):
+    client = client_of(mia)
+
+    made = client.post(
+        "/away/", {"deputy": "jon", "starts": "2026-01-01T08:00", "ends": "2099-01-01T08:00"}
+    )
+
+    assert made.status_code == 303
+    assert "Jon Berg answers for you" in client.get("/away/").text
+    assert "You answer for Mia Kern" in client_of(jon).get("/away/").text
+    one = Delegation.objects.get()
+    assert client_of(jon).post(f"/away/{one.pk}/end/").status_code == 404
+    assert client.post(f"/away/{one.pk}/end/").status_code == 303
+    assert "Nobody stands in for you" in client.get("/away/").text
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"deputy": "nobody"}, "There is nobody of this name."),
+        ({"deputy": "mia"}, "Choose somebody else than yourself."),
+        ({"ends": "2020-01-01T08:00"}, "The end must come after the beginning"),
+        ({"starts": ""}, "This field is required."),
+    ],
+)
+def test_the_page_says_what_is_wrong(mia, jon, given, sentence):
+    data = {"deputy": "jon", "starts": "2026-01-01T08:00", "ends": "2099-01-01T08:00"} | given
+
+    response = client_of(mia).post("/away/", data)
+
+    assert response.status_code == 422
+    assert sentence in response.text
+    assert not Delegation.objects.exists()

@@ -1,0 +1,153 @@
+"""Questions that several people answer, on the pages."""
+
+import pytest
+from django.contrib.auth.models import User
+
+from dashboard.models import Action, AuditEntry, Vote
+from dashboard.sweep import keep_house
+from durable.clock import now_ms
+from durable.models import Promise
+from durable.protocol.states import PromiseState
+from tests.dashboard.people import HOUR_MS, answer, ask, client_of, make_user, task_url, unpack
+
+pytestmark = pytest.mark.django_db
+
+BOTH = {"all_of": [{"user": "mia"}, {"user": "jon"}]}
+
+
+@pytest.fixture
+def mia():
+    return client_of(make_user("mia", first_name="Mia", last_name="Kern"))
+
+
+@pytest.fixture
+def jon():
+    return client_of(make_user("jon", first_name="Jon", last_name="Berg"))
+
+
+def state_of(promise_id):
+    return Promise.objects.get(pk=promise_id).state
+
+
+def test_the_last_of_those_needed_settles_it(mia, jon):
+    ask("q", policy=BOTH)
+
+    first = answer(mia, "q", comment="fine")
+
+    assert first.status_code == 303
+    assert state_of("q") == PromiseState.PENDING
+    assert "1 of 2 approved" in mia.get(task_url("q")).text
+    answer(jon, "q", comment="too")
+    promise = Promise.objects.get(pk="q")
+    assert promise.state == PromiseState.RESOLVED
+    assert unpack(promise.value_data) == {
+        "approved": True,
+        "answer": "approve",
+        "values": {},
+        "comment": "too",
+        "by": "jon",
+        "votes": [
+            {"by": "mia", "answer": "approve", "comment": "fine"},
+            {"by": "jon", "answer": "approve", "comment": "too"},
+        ],
+    }
+
+
+def test_one_rejection_settles_it(mia, jon):
+    ask("q", policy=BOTH)
+    answer(mia, "q")
+
+    answer(jon, "q", "reject", comment="no money")
+
+    assert state_of("q") == PromiseState.REJECTED
+
+
+def test_a_vote_changes_until_it_is_settled(mia, jon):
+    ask("q", policy=BOTH | {"reject": {"count": 2}})
+    answer(mia, "q", "reject")
+
+    answer(mia, "q")
+    answer(jon, "q")
+
+    assert state_of("q") == PromiseState.RESOLVED
+    assert Vote.objects.filter(task="q").count() == 2
+    said = AuditEntry.objects.filter(target="q", actor__username="mia").order_by("pk")
+    assert [(one.action, one.answer) for one in said] == [
+        (Action.VOTE, "reject"),
+        (Action.VOTE, "approve"),
+    ]
+
+
+def test_a_vote_after_the_end_is_late(mia, jon):
+    ask("q", policy={"any_of": [{"user": "mia"}, {"user": "jon"}]})
+    answer(mia, "q")
+
+    late = answer(jon, "q", "reject", comment="wait")
+
+    assert late.status_code == 409
+    assert "Mia Kern approved this" in late.text
+    assert not Vote.objects.filter(task="q", user__username="jon").exists()
+
+
+def test_a_question_voted_on_waits_for_others(mia, jon):
+    ask("q", title="Together", policy=BOTH)
+    answer(mia, "q")
+
+    assert "Together" not in mia.get("/inbox/").text
+    assert "Together" in mia.get("/inbox/?tab=waiting").text
+    assert "Together" in jon.get("/inbox/").text
+
+
+def test_nobody_takes_a_question_for_several_on(mia):
+    ask("q", policy=BOTH)
+
+    refused = mia.post(f"{task_url('q')}claim/")
+
+    assert refused.status_code == 403
+    assert "Several people answer this" in refused.text
+
+
+def test_a_group_counts_once_a_person(mia, jon):
+    for name in ("mia", "jon"):
+        User.objects.get(username=name).groups.add(
+            make_user(f"x{name}", groups=("finance",)).groups.get()
+        )
+    ask("q", policy={"group": "finance", "count": 2})
+
+    answer(mia, "q")
+    answer(mia, "q")
+    assert state_of("q") == PromiseState.PENDING
+    answer(jon, "q")
+    assert state_of("q") == PromiseState.RESOLVED
+
+
+def test_who_is_not_asked_yet_is_told_so(mia, jon):
+    ask("q", policy={"stages": [{"user": "mia"}, {"user": "jon"}]})
+
+    early = answer(jon, "q")
+
+    assert early.status_code == 403
+    assert "It is not your turn" in early.text
+    assert not Vote.objects.exists()
+    answer(mia, "q")
+    assert answer(jon, "q").status_code == 303
+    assert state_of("q") == PromiseState.RESOLVED
+
+
+def test_votes_are_counted_again_when_a_fallback_opens(mia, jon, monkeypatch):
+    both = {"all_of": [{"user": "mia"}, {"user": "jon"}]}
+    ask("q", policy={"any_of": [both, {"user": "mia", "after": "PT4H"}]})
+    answer(mia, "q")
+    keep_house()
+    assert state_of("q") == PromiseState.PENDING
+
+    later = now_ms() + 4 * HOUR_MS + 1
+    monkeypatch.setattr("dashboard.decisions.now_ms", lambda: later)
+    keep_house()
+
+    promise = Promise.objects.get(pk="q")
+    assert promise.state == PromiseState.RESOLVED
+    assert unpack(promise.value_data)["votes"] == [
+        {"by": "mia", "answer": "approve", "comment": ""}
+    ]
+    assert AuditEntry.objects.filter(target="q", is_effective=True).count() == 2
