@@ -12,7 +12,7 @@ PYTEST := $(PYTHON) -m pytest -n 2
 run_tests = $(PYTEST) --db $(1) -m "not slow" || $(PYTHON) -m pytest --db $(1) -m "not slow" --last-failed
 
 # A site as in production, whose checks must find nothing.
-PRODUCTION := env -u DEBUG DJANGO_DEBUG=false ALLOWED_HOSTS=signoff.example \
+PRODUCTION := env -u DEBUG DJANGO_DEBUG=false ALLOWED_HOSTS=signoff.example EMAIL_URL=smtp://mail.example:25 \
 	DURABLE_GATEWAY=off SECRET_KEY=$$(head -c 48 /dev/urandom | base64 -w 0) DATABASE_URL=sqlite:///var/check.sqlite3 \
 	SECURE_HSTS_SECONDS=31536000 SECURE_HSTS_INCLUDE_SUBDOMAINS=true SECURE_HSTS_PRELOAD=true
 

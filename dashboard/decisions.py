@@ -11,7 +11,7 @@ from dashboard.auditing import SYSTEM, acting, hash_of, record
 from dashboard.descriptions.answers import DEFAULT, AnswerOption
 from dashboard.descriptions.proposal import changes_of
 from dashboard.models import Action, AuditEntry, HumanTask
-from dashboard.permissions import is_open, visible_to
+from dashboard.permissions import visible_to
 from dashboard.policies import would_count
 from dashboard.rights import Capacity, RefusedError, capacity_of
 from dashboard.votes import (
@@ -26,6 +26,7 @@ from durable import promises
 from durable.clock import now_ms
 from durable.conf import database_alias
 from durable.exceptions import PromiseNotFoundError
+from durable.models import Promise
 from durable.protocol.states import PromiseState
 
 _ACTIONS = {one.value: one for one in (Action.APPROVE, Action.REJECT)}
@@ -48,9 +49,9 @@ def decide(promise_id: str, actor: Actor, answer: Answer) -> Verdict:
         try:
             capacity = _check(task, option, actor, answer)
         except RefusedError:
-            if _is_open(task):
+            if (ended := _state_after(task)) is PromiseState.PENDING:
                 raise
-            return _settle(task, option, actor, answer, Capacity(actor.user))  # it is late
+            return _note_late(task, option, actor, answer, Capacity(actor.user), ended=ended)
         if has_policy(task):
             return _vote(task, option, actor, answer, capacity)
         return _settle(task, option, actor, answer, capacity)
@@ -98,9 +99,29 @@ def _check(task: HumanTask, option: AnswerOption, actor: Actor, answer: Answer) 
     return capacity
 
 
-def _is_open(task: HumanTask) -> bool:
-    found = HumanTask.objects.using(database_alias()).filter(is_open(now_ms()), pk=task.pk)
-    return found.exists()
+def _state_after(task: HumanTask) -> PromiseState:
+    """Return the state that the promise itself is in, by now."""
+    promise = Promise.objects.using(database_alias()).filter(pk=task.pk).first()
+    if promise is None:
+        raise NoSuchQuestionError(task.pk)
+    state = PromiseState(promise.state)
+    is_late = state is PromiseState.PENDING and promise.timeout_at <= now_ms()
+    return PromiseState.REJECTED_TIMEDOUT if is_late else state
+
+
+def _note_late(
+    task: HumanTask,
+    option: AnswerOption,
+    actor: Actor,
+    answer: Answer,
+    capacity: Capacity,
+    *,
+    ended: PromiseState,
+) -> Verdict:
+    """Note an answer to a question that was over; nothing is settled by it."""
+    value = value_of(option, answer, actor.username)
+    _record(task, actor, option, answer, capacity, value=value, after=ended, is_effective=False)
+    return Verdict.LATE
 
 
 def _vote(
@@ -108,8 +129,8 @@ def _vote(
 ) -> Verdict:
     """Count a vote, and settle once the policy says so."""
     lock_votes(task)
-    if not _is_open(task):
-        return _settle(task, option, actor, answer, capacity)  # it is late
+    if (ended := _state_after(task)) is not PromiseState.PENDING:
+        return _note_late(task, option, actor, answer, capacity, ended=ended)
     if not would_count(task, capacity.principal, requirements_of(task, now_ms())):
         raise RefusedError(_("It is not your turn: this takes the answers of others first."))
     cast(task, option, answer, actor.user, capacity.principal)
@@ -130,7 +151,7 @@ def recount(task: HumanTask) -> bool:
     with transaction.atomic(using=database_alias()):
         lock_votes(task)
         verdict = requirements_of(task, now_ms()).verdict
-        if verdict is None or not _is_open(task):
+        if verdict is None or _state_after(task) is not PromiseState.PENDING:
             return False
         option = deciding_option(task, approves=verdict == "approved")
         value = value_of(option, Answer(option.name), "", votes=ballots_as_json(task))

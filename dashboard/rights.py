@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from django.contrib.auth import get_user_model
+from django.contrib.auth import get_backends, get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.db.models import Q
 from django.utils.functional import Promise as LazyText
@@ -75,13 +75,14 @@ def _with_permissions(task: HumanTask, known: Collection[object]) -> Iterator[Ab
     names = Decider.objects.using(database_alias()).filter(
         task=task.pk, kind=Decider.Kind.PERMISSION
     )
-    with_perm = getattr(get_user_model()._default_manager, "with_perm", None)
-    if with_perm is None:
-        return
+    backends = [one for one in get_backends() if hasattr(one, "with_perm")]
+    seen = set(known)
     for name in names.values_list("name", flat=True):
-        for user in with_perm(name, include_superusers=False):
-            if user.pk not in known:
-                yield user
+        for backend in backends:
+            for user in backend.with_perm(name, include_superusers=False):
+                if user.pk not in seen:
+                    seen.add(user.pk)
+                    yield user
 
 
 def _principal(task: HumanTask, user: AbstractBaseUser) -> AbstractBaseUser | None:

@@ -617,6 +617,7 @@ def test_unknown_promise_many_times_at_once_blocks_nobody():
 # --- Anything at all ---
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 @settings(
     max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
