@@ -20,6 +20,7 @@ from django.utils.translation import ngettext
 
 from dashboard import delegations, wording
 from dashboard.descriptions import Fact
+from dashboard.descriptions.policy import Progress
 from dashboard.inbox_filters import Filters, end_of_day
 from dashboard.masking import mask_description
 from dashboard.models import DECISIONS, NO_DUE, Action, AuditEntry, Decider, HumanTask, Vote
@@ -34,6 +35,7 @@ from dashboard.permissions import (
     names_nobody,
     visible_to,
 )
+from dashboard.policies import progress_of_each
 from dashboard.timetables import ending_of, expiries
 from durable.conf import database_alias
 from durable.protocol.states import PromiseState
@@ -156,6 +158,7 @@ class Card(NamedTuple):
     deciders: str
     outcome: Outcome | None = None
     opens_bucket: bool = False
+    progress: Progress | None = None
 
     @property
     def is_overdue(self) -> bool:
@@ -289,7 +292,7 @@ def read_page(
     after: Cursor | None = None,
     limit: int = PAGE_SIZE,
 ) -> Page:
-    """Read the cards of a tab that follow a cursor. One query."""
+    """Read the cards of a tab that follow a cursor. One query, and three more for votes on them."""
     if tab is Tab.DONE:
         return _read_done(user, now, filters, after, limit)
     tasks = open_tasks(user, tab, now, filters)
@@ -492,6 +495,7 @@ def _listed(tasks: QuerySet[HumanTask]) -> QuerySet[HumanTask]:
 def _cards(
     tasks: Sequence[HumanTask], user: AnyUser, now: int, before: Bucket | None
 ) -> Iterator[Card]:
+    progress = progress_of_each([one for one in tasks if one.description.get("policy")], now)
     for task in tasks:
         bucket = bucket_of(task.due_at, now)
         yield Card(
@@ -500,6 +504,7 @@ def _cards(
             facts_on_card(task),
             _names_on_card(task, user),
             opens_bucket=bucket is not before,
+            progress=progress.get(task.pk),
         )
         before = bucket
 

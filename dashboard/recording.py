@@ -14,7 +14,16 @@ from dashboard.deciders import call_deciders, named_in
 from dashboard.descriptions import Description, DescriptionError, read_description
 from dashboard.descriptions.description import check_times
 from dashboard.descriptions.form import check_listed
-from dashboard.models import NO_DUE, AuditEntry, Decider, HumanTask
+from dashboard.models import (
+    NO_DUE,
+    AuditEntry,
+    Comment,
+    Decider,
+    DecisionLink,
+    Draft,
+    HumanTask,
+    Vote,
+)
 from durable.models import Promise
 from durable.prepared import execute
 from durable.protocol import tags
@@ -22,11 +31,38 @@ from durable.protocol.records import PromiseRecord
 
 _SETTLE_TASK = "update signoff_humantask set settled_at = %s where promise_id = %s"
 _CLOSE_DECIDERS = "update signoff_decider set is_open = %s where task_id = %s"
+_OF_ONE_LIFE = (Decider, Vote, Draft, Comment, DecisionLink)
 _TASK_COLUMNS = [field.name for field in HumanTask._meta.concrete_fields if not field.primary_key]
 
 
 def record_tasks(promises: Collection[PromiseRecord], *, using: str) -> None:
-    """Describe latent promises, anew where that was done before, in one transaction."""
+    """Describe latent promises in one transaction.
+
+    Of those that have been described only whether they are open is written again: the rest may have
+    moved on with the people who handle them.
+    """
+    known = dict(
+        HumanTask.objects.using(using)
+        .filter(pk__in=[promise.id for promise in promises])
+        .values_list("pk", "created_at")
+    )
+    for promise in promises:
+        if known.get(promise.id) == promise.created_at:
+            _note_state(promise, using=using)
+    new = [promise for promise in promises if known.get(promise.id) != promise.created_at]
+    if new:
+        _record_new(new, [one.id for one in new if one.id in known], using=using)
+
+
+def _note_state(promise: PromiseRecord, *, using: str) -> None:
+    with transaction.atomic(using=using):
+        HumanTask.objects.using(using).filter(pk=promise.id).update(settled_at=promise.settled_at)
+        deciders = Decider.objects.using(using).filter(task=promise.id)
+        deciders.update(is_open=promise.settled_at is None)
+
+
+def _record_new(promises: Sequence[PromiseRecord], pruned: Collection[str], *, using: str) -> None:
+    """Write the rows of promises; of those ``pruned`` there are some of an earlier life."""
     questions = [_Question.read(promise) for promise in promises]
     ids = [promise.id for promise in promises]
     owners = _Owners.read([name for one in questions for name in one.names()], using=using)
@@ -45,8 +81,8 @@ def record_tasks(promises: Collection[PromiseRecord], *, using: str) -> None:
             unique_fields=["promise"],
             update_fields=_TASK_COLUMNS,
         )
-        # An id may have been pruned and come back: the names of its first life do not count.
-        Decider.objects.using(using).filter(task__in=ids).delete()
+        for model in _OF_ONE_LIFE if pruned else ():  # nothing of it counts for the next
+            model._default_manager.using(using).filter(task__in=pruned).delete()
         Decider.objects.using(using).bulk_create(deciders)
         attend(tasks, using=using)
 

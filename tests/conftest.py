@@ -127,6 +127,8 @@ def _adapt_settings() -> None:
         database.setdefault("TEST", {})["NAME"] = name
     # A password costs a quarter of a second otherwise.
     django_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    # Every test client would read through all static files; servers in tests have their own.
+    django_settings.SERVESTATIC_AUTOREFRESH = True
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,14 @@
 
 import pytest
 
+from dashboard import sweep
 from dashboard.answering import Actor
 from dashboard.claims import claim
-from dashboard.models import Action, AuditEntry, Draft, HumanTask
+from dashboard.models import Action, AuditEntry, Decider, Draft, HumanTask, Vote
 from dashboard.rights import RefusedError
 from durable.models import Promise
 from durable.protocol.states import PromiseState
-from tests.dashboard.people import answer, ask, client_of, make_user, settle, task_url
+from tests.dashboard.people import answer, ask, client_of, iso, make_user, settle, task_url
 
 pytestmark = pytest.mark.django_db
 
@@ -132,3 +133,29 @@ def test_strangers_find_nothing(act):
 
     assert response.status_code == 404
     assert eve.get(f"{task_url('q')}{act}/").status_code == 405
+
+
+def test_repairing_its_rows_keeps_what_people_did(mia, jon, people):
+    ask("q", groups=["finance"], due=iso(2))
+    mia.post(f"{task_url('q')}claim/")
+    Decider.objects.create(task_id="q", kind=Decider.Kind.USER, name="x", user=people["jon"])
+    before = HumanTask.objects.get(pk="q")
+
+    sweep.repair(["q"], using="default")
+
+    after = HumanTask.objects.get(pk="q")
+    assert (after.claimed_by, after.due_at) == (before.claimed_by, before.due_at)
+    assert Decider.objects.filter(task="q").count() == 2
+
+
+def test_a_pruned_id_that_comes_back_begins_anew(mia):
+    ask("q", policy={"group": "finance", "count": 2}, groups=["finance"])
+    answer(mia, "q")
+    mia.post(f"{task_url('q')}draft/", {"comment": "old"})
+    HumanTask.objects.filter(pk="q").update(created_at=1)  # as if it were of an earlier life
+
+    sweep.repair(["q"], using="default")
+
+    assert not Vote.objects.exists()
+    assert not Draft.objects.exists()
+    assert Decider.objects.filter(task="q").count() == 1

@@ -222,6 +222,16 @@ def test_handed_to_another_it_answers_nothing(mia, bound):
     assert state_of() == PromiseState.PENDING
 
 
+def test_a_mails_button_leads_to_the_answer_and_gives_none(mia, bound):
+    ask("q", users=["mia"])
+
+    page = Client().get(f"{link_for(mia)}?answer=reject").text
+
+    assert 'value="reject" data-key="r" autofocus' in page
+    assert 'value="approve" data-key="a" autofocus' not in page
+    assert state_of() == PromiseState.PENDING
+
+
 def test_only_the_answers_it_names(mia, bound):
     ask("q", users=["mia"])
     path = link_for(mia, answers=["approve"])

@@ -94,7 +94,9 @@ def test_a_question_voted_on_waits_for_others(mia, jon):
     answer(mia, "q")
 
     assert "Together" not in mia.get("/inbox/").text
-    assert "Together" in mia.get("/inbox/?tab=waiting").text
+    waiting = mia.get("/inbox/?tab=waiting").text
+    assert "Together" in waiting
+    assert "1 of 2 approved" in waiting
     assert "Together" in jon.get("/inbox/").text
 
 
