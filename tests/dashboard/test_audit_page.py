@@ -258,9 +258,11 @@ def whole(response):
     return response.getvalue().decode()
 
 
+@pytest.mark.django_db(transaction=True)
 def test_json_lines_hold_everything(auditor, mia):
     act("a", Actor(mia, SignIn.SESSION, "192.0.2.1", "B"), details={"n": 1}, reason="ä\n")
     act("b")
+    let_others_end()
     extend(using="default")
     response = auditor.get("/audit/audit.jsonl?since=2001-01-01")
     first, second = map(json.loads, whole(response).splitlines())
