@@ -1,8 +1,6 @@
 """Finds entries of the audit trail, for the page and for exports."""
 
-import csv
 import datetime as dt
-import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -16,13 +14,13 @@ from django.utils.dateparse import parse_date, parse_datetime
 
 from dashboard.models import Action, AuditEntry, HumanTask, SignIn, TargetKind
 from dashboard.queries import titles_of
+from dashboard.spreadsheets import as_csv
 from durable.conf import database_alias
 
 PAGE_SIZE = 50
 EXPORTED_AT_ONCE = 500
 _HIGHEST = chr(0x10FFFF)
 _MICROSECONDS = 1_000_000
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """With these a spreadsheet begins to calculate."""
 
 
@@ -271,31 +269,24 @@ def _as_lines(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    return _csv([_cell(value) for value in row.values()] for row in rows)
-
-
-def _csv(rows: Any) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer).writerows(rows)
-    return buffer.getvalue()
+    return as_csv([_cell(value) for value in row.values()] for row in rows)
 
 
 def _cell(value: Any) -> str:
-    """Return a value as a cell that a spreadsheet takes for text."""
+    """Return a value as the text of a cell."""
     match value:
         case None:
             return ""
         case bool():
             return "yes" if value else "no"
         case dict():
-            text = msgspec.json.encode(value).decode() if value else ""
+            return msgspec.json.encode(value).decode() if value else ""
         case _:
-            text = str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+            return str(value)
 
 
 FORMATS: Mapping[str, Format] = {
-    "csv": Format("text/csv; charset=utf-8", _csv([_COLUMNS]), _as_csv),
+    "csv": Format("text/csv; charset=utf-8", as_csv([_COLUMNS]), _as_csv),
     "jsonl": Format("application/jsonl; charset=utf-8", "", _as_lines),
 }
 

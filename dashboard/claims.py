@@ -13,6 +13,7 @@ from dashboard.channels.executions import tell_of_hand_over
 from dashboard.models import Action, Draft, HumanTask
 from dashboard.people import find_user, name_of
 from dashboard.permissions import is_open, visible_to
+from dashboard.policies import has_policy
 from dashboard.rights import RefusedError, capacity_of
 from durable.clock import now_ms
 from durable.conf import database_alias
@@ -25,7 +26,7 @@ def claim(promise_id: str, actor: Actor) -> HumanTask:
     """
     task = _find(promise_id, actor)
     _free(task)
-    capacity_of(task, task.described, actor.user)
+    capacity_of(task, actor.user)
     with transaction.atomic(using=database_alias()):
         taken = _open(task).filter(claimed_by__isnull=True)
         if taken.update(claimed_by=actor.user.pk, claimed_at=now_ms()):
@@ -58,11 +59,11 @@ def hand_over(promise_id: str, actor: Actor, to: AbstractBaseUser, note: str = "
     if task.claimed_by_id is not None:
         _check_holder(task, actor)
     else:
-        capacity_of(task, task.described, actor.user)
+        capacity_of(task, actor.user)
     holder = task.claimed_by_id
     _free(task)
     try:
-        capacity_of(task, task.described, to)
+        capacity_of(task, to)
     except RefusedError:
         raise RefusedError(_("%(name)s may not answer this.") % {"name": name_of(to)}) from None
     with transaction.atomic(using=database_alias()):
@@ -88,7 +89,7 @@ def _find(promise_id: str, actor: Actor) -> HumanTask:
     task = visible_to(actor.user).filter(pk=promise_id).first()
     if task is None:
         raise NoSuchQuestionError(promise_id)
-    if task.described is not None and task.described.policy is not None:
+    if has_policy(task):
         raise RefusedError(_("Several people answer this: nobody can take it for themself alone."))
     return task
 

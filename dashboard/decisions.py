@@ -8,19 +8,17 @@ from django.utils.translation import gettext_lazy as _
 
 from dashboard.answering import Actor, Answer, NoSuchQuestionError, Verdict
 from dashboard.auditing import SYSTEM, acting, hash_of, record
-from dashboard.descriptions.answers import DEFAULT, AnswerOption
+from dashboard.descriptions.answers import AnswerOption
 from dashboard.descriptions.proposal import changes_of
 from dashboard.models import Action, AuditEntry, HumanTask
 from dashboard.permissions import visible_to
-from dashboard.policies import would_count
+from dashboard.policies import has_policy, progress_of, would_count
 from dashboard.rights import Capacity, RefusedError, capacity_of
 from dashboard.votes import (
     ballots_as_json,
     cast,
     deciding_option,
-    has_policy,
     lock_votes,
-    requirements_of,
 )
 from durable import promises
 from durable.clock import now_ms
@@ -59,9 +57,7 @@ def decide(promise_id: str, actor: Actor, answer: Answer) -> Verdict:
 
 def option_of(task: HumanTask, name: str) -> AnswerOption:
     """Return the answer of a question that has a name; raises ``RefusedError`` if it has none."""
-    described = task.described
-    options = DEFAULT if described is None else described.answers
-    for option in options:
+    for option in task.options:
         if option.name == name:
             return option
     raise RefusedError(_("This question has no such answer."))
@@ -87,7 +83,7 @@ def value_of(option: AnswerOption, answer: Answer, username: str, **more: Any) -
 
 def _check(task: HumanTask, option: AnswerOption, actor: Actor, answer: Answer) -> Capacity:
     """Return how the person answers; raises ``RefusedError`` when they may not."""
-    capacity = capacity_of(task, task.described, actor.user)
+    capacity = capacity_of(task, actor.user)
     if task.expires_at is not None and now_ms() >= task.expires_at:
         raise RefusedError(_("It is too late: the time to answer has run out."))
     if capacity.overrides and not answer.comment:
@@ -131,10 +127,10 @@ def _vote(
     lock_votes(task)
     if (ended := _state_after(task)) is not PromiseState.PENDING:
         return _note_late(task, option, actor, answer, capacity, ended=ended)
-    if not would_count(task, capacity.principal, requirements_of(task, now_ms())):
+    if not would_count(task, capacity.principal, progress_of(task, now_ms())):
         raise RefusedError(_("It is not your turn: this takes the answers of others first."))
     cast(task, option, answer, actor.user, capacity.principal)
-    progress = requirements_of(task, now_ms())
+    progress = progress_of(task, now_ms())
     if progress.verdict is None:
         _record(task, actor, option, answer, capacity, is_effective=True, is_vote=True)
         return Verdict.VOTED
@@ -150,7 +146,7 @@ def recount(task: HumanTask) -> bool:
     """
     with transaction.atomic(using=database_alias()):
         lock_votes(task)
-        verdict = requirements_of(task, now_ms()).verdict
+        verdict = progress_of(task, now_ms()).verdict
         if verdict is None or _state_after(task) is not PromiseState.PENDING:
             return False
         option = deciding_option(task, approves=verdict == "approved")

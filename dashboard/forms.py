@@ -170,7 +170,7 @@ def form_for(
         data,
         auto_id=filling.auto_id,
         initial=draft.dict() if draft else None,
-        options=DEFAULT if described is None else described.answers,
+        options=task.options,
         questions=questions_for(described, filling),
     )
     form.is_again = bool(again)

@@ -4,7 +4,7 @@ Paths are JSON pointers into the description, and into the answer's values below
 to an object or a list covers all that is in it; ``*`` stands for every key.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 MASK = "••••••"
@@ -29,11 +29,6 @@ def mask_payload(value: Any) -> Any:
     if not (isinstance(value, dict) and isinstance(value.get(KEY), dict)):
         return value
     return {**value, KEY: mask_description(value[KEY])}
-
-
-def mask_values(decision: Any, secrets: Collection[str]) -> Any:
-    """Return a decision with the secret ones of its values masked; ``secrets`` of its question."""
-    return mask(decision, [one for one in secrets if one.startswith("/values/")])
 
 
 def is_secret(pointer: str, secrets: Iterable[str]) -> bool:

@@ -10,7 +10,8 @@ from django.utils.translation import gettext_lazy as _
 from dashboard import links, wording
 from dashboard.comments import comments_on
 from dashboard.descriptions import Fact
-from dashboard.descriptions.answers import DEFAULT, AnswerOption
+from dashboard.descriptions.answers import AnswerOption
+from dashboard.descriptions.policy import Progress
 from dashboard.descriptions.proposal import Row, side_by_side
 from dashboard.drafts import read_draft
 from dashboard.forms import DecisionForm, form_for
@@ -40,11 +41,11 @@ from dashboard.permissions import (
     has,
     visible_to,
 )
+from dashboard.policies import has_policy, progress_of
 from dashboard.revealing import may_reveal
 from dashboard.rights import Capacity, RefusedError, capacity_of
 from dashboard.timetables import Entry, events_of, schedule_of
 from dashboard.timetables import sentence as expiry_of
-from dashboard.votes import Requirements, has_policy, requirements_of
 from durable.conf import database_alias
 
 MAX_EVENTS = 50
@@ -96,7 +97,7 @@ class Panel:
     may_see_run: bool
     may_reveal: bool = False
     buttons: Sequence[Button] = ()
-    requirements: Requirements | None = None
+    requirements: Progress | None = None
     comments: Sequence[Comment] = ()
     holder: str = ""
     is_mine: bool = False
@@ -188,7 +189,7 @@ def read_panel(
         outcome=outcome,
         history=_history(task, outcome, user),
         may_see_run=not action and has(user, VIEW_EXECUTIONS),
-        requirements=requirements_of(task, now) if has_policy(task) else None,
+        requirements=progress_of(task, now) if has_policy(task) else None,
         comments=list(comments_on(task)),
         form=form,
         next=None if outcome is None else next_task(user, now, task),
@@ -231,7 +232,7 @@ def _for_reader(task: HumanTask, user: AnyUser, now: int) -> dict[str, Any]:
 
 def _capacity(task: HumanTask, user: AnyUser) -> tuple[Capacity | None, Text]:
     try:
-        return capacity_of(task, task.described, user), ""  # type: ignore[arg-type]
+        return capacity_of(task, user), ""  # type: ignore[arg-type]
     except RefusedError as error:
         return None, error.sentence
 
@@ -255,11 +256,9 @@ def _own_vote(task: HumanTask, capacity: Capacity | None) -> str:
 
 def buttons_of(task: HumanTask, mine: str = "") -> list[Button]:
     """Return the answers of a question as they stand on it; ``mine`` is the reader's so far."""
-    described = task.described
-    options = DEFAULT if described is None else described.answers
     buttons = []
     keys: set[str] = set()
-    for option in options:
+    for option in task.options:
         key = next((char for char in option.name if char not in keys), "")
         keys.add(key)
         buttons.append(

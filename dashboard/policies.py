@@ -70,6 +70,11 @@ def person_of(task: HumanTask, user: AbstractBaseUser) -> Person:
     return Person(**_known_of(user, policy_of(task), _Names.read([task.pk])[task.pk]))
 
 
+def has_policy(task: HumanTask) -> bool:
+    """Whether more than one answer may be needed."""
+    return policy_of(task) is not None
+
+
 def policy_of(task: HumanTask) -> Policy | None:
     """Return who has to answer together; None when one answer decides."""
     described = task.described
@@ -152,6 +157,6 @@ def _others(
     matters = policy.rejections is None and not all(one.approves for one in ballots)
     if not matters or names.free:  # who gets a name that nobody has yet cannot be known
         return None
-    users = list(recipients_of(task, task.described))
+    users = list(recipients_of(task))
     prefetch_related_objects(users, "groups")
     return [Person(**_known_of(user, policy, names)) for user in users]

@@ -36,6 +36,7 @@ from django.http import QueryDict
 from dashboard.inbox_queries import deciders_of
 from dashboard.models import HumanTask
 from dashboard.payloads import PREVIEW_SOURCE, preview
+from dashboard.people import starter_id, starter_of
 from dashboard.states import BY_SLUG, OPEN, SETTLED, Status, projected, settled_status
 from dashboard.waiting import Fleet, Part, Reason, explain
 from durable import conf
@@ -462,11 +463,11 @@ def _lines(roots: Sequence[Promise], now: int) -> list[Execution]:
 def names_of_starters(starters: Iterable[str | None]) -> dict[str, str]:
     """Return names for ``user:<id>``, ``token:<name>`` and ``worker:<pid>``. One query at most."""
     known = {starter for starter in starters if starter}
-    user_ids = {starter.removeprefix("user:") for starter in known if starter.startswith("user:")}
+    user_ids = {key for starter in known if (key := starter_id(starter)) is not None}
     users = {}
     if ids := [number for number in map(_primary_key, user_ids) if number is not None]:
         found = get_user_model()._default_manager.filter(pk__in=ids)
-        users = {f"user:{user.pk}": user.get_username() for user in found}
+        users = {starter_of(user): user.get_username() for user in found}
     return {starter: users.get(starter) or starter.replace(":", " ", 1) for starter in known}
 
 

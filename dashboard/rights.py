@@ -11,7 +11,6 @@ from django.utils.translation import gettext_lazy as _
 
 from dashboard import permissions
 from dashboard.delegations import active_delegations
-from dashboard.descriptions import Description
 from dashboard.models import ANSWERS, AuditEntry, Decider, HumanTask
 from dashboard.people import find_user, name_of, starter_id
 from durable.conf import database_alias
@@ -41,23 +40,21 @@ class Capacity(NamedTuple):
     overrides: bool = False
 
 
-def capacity_of(
-    task: HumanTask, description: Description | None, user: AbstractBaseUser
-) -> Capacity:
+def capacity_of(task: HumanTask, user: AbstractBaseUser) -> Capacity:
     """Return how a user may answer a question; raises ``RefusedError`` when not at all."""
     principal = _principal(task, user)
     if principal is None:
         raise RefusedError(_("You may read this, but it is for others to answer."))
     _check_claim(task, user)
     overrides = False
-    if sentence := _conflict(task, description, {user.pk, principal.pk}):
+    if sentence := _conflict(task, {user.pk, principal.pk}):
         if not permissions.has(user, permissions.OVERRIDE_SEPARATION):
             raise RefusedError(sentence)
         overrides = True
     return Capacity(principal, principal.pk != user.pk, overrides)
 
 
-def recipients_of(task: HumanTask, description: Description | None) -> list[AbstractBaseUser]:
+def recipients_of(task: HumanTask) -> list[AbstractBaseUser]:
     """Return the active people who are named and may answer, sorted by name."""
     users = get_user_model()._default_manager.using(database_alias())
     named = Decider.objects.filter(task=task.pk)
@@ -67,7 +64,7 @@ def recipients_of(task: HumanTask, description: Description | None) -> list[Abst
     ).distinct()
     people = [*found, *_with_permissions(task, {one.pk for one in found})]
     allowed = [one for one in people if one.is_active]
-    left = [one for one in allowed if not _conflict(task, description, {one.pk})]
+    left = [one for one in allowed if not _conflict(task, {one.pk})]
     return sorted(left, key=lambda one: one.get_username())
 
 
@@ -107,16 +104,15 @@ def _check_claim(task: HumanTask, user: AbstractBaseUser) -> None:
         )
 
 
-def _conflict(
-    task: HumanTask, description: Description | None, people: Collection[object]
-) -> Sentence | None:
+def _conflict(task: HumanTask, people: Collection[object]) -> Sentence | None:
     """Say why separation of duties keeps these people from answering; None when it does not."""
-    if description is None:
+    if task.described is None:
         return None
+    separation = task.described.separation
     starter = starter_id(task.started_by)
-    if description.separation.starter and starter is not None and starter in map(str, people):
+    if separation.starter and starter is not None and starter in map(str, people):
         return _("Whoever asked for this may not answer it: it takes a second person.")
-    others = description.separation.others
+    others = separation.others
     if (
         others
         and AuditEntry.objects.using(database_alias())

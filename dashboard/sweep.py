@@ -15,8 +15,8 @@ from dashboard.channels.executions import begin_announcing
 from dashboard.decisions import recount
 from dashboard.models import Decider, HumanTask, Vote
 from dashboard.permissions import is_open
+from dashboard.policies import has_policy
 from dashboard.recording import bind_names, record_settled, record_tasks
-from dashboard.votes import has_policy
 from durable import promises
 from durable.clock import now_ms
 from durable.conf import database_alias

@@ -7,27 +7,12 @@ from django.db import connections
 
 from dashboard.answering import Answer
 from dashboard.descriptions.answers import DEFAULT, AnswerOption
-from dashboard.descriptions.policy import Progress
 from dashboard.models import HumanTask, Vote
 from dashboard.people import name_of
-from dashboard.policies import progress_of
 from durable.clock import now_ms
 from durable.conf import database_alias
 
-type Requirements = Progress
-
 _LOCK = "select pg_advisory_xact_lock(hashtextextended('signoff vote ' || %s, 0))"
-
-
-def has_policy(task: HumanTask) -> bool:
-    """Whether more than one answer may be needed."""
-    described = task.described
-    return described is not None and described.policy is not None
-
-
-def requirements_of(task: HumanTask, now: int) -> Requirements:
-    """Return what is asked for, who has answered, and who is still missing."""
-    return progress_of(task, now)
 
 
 def lock_votes(task: HumanTask) -> None:
@@ -68,9 +53,7 @@ def cast(
 
 def deciding_option(task: HumanTask, *, approves: bool) -> AnswerOption:
     """Return the answer that a policy's verdict gives: the first that says so."""
-    described = task.described
-    options = DEFAULT if described is None else described.answers
-    for option in options:
+    for option in task.options:
         if option.approves is approves:
             return option
     return next(option for option in DEFAULT if option.approves is approves)

@@ -48,7 +48,7 @@ def announce(
         return 0
     if event in _ENDS or read_outcome(promise_id) is not None:
         return conclude(promise_id)
-    concerned = recipients_of(task, task.described) if people is None else _named(people)
+    concerned = recipients_of(task) if people is None else _named(people)
     for channel in channels():
         recipients = channel.recipients(task, concerned)
         _prepare(channel, task, MessageEvent(event), occasion, recipients)

@@ -106,7 +106,7 @@ def _press(channel: SlackChannel, request: Interaction, value: str) -> None:
             return
         try:
             task, notice, choice = _find(channel, value, user)
-            capacity_of(task, task.described, user)
+            capacity_of(task, user)
         except RefusedError as error:
             channel.whisper(room, request.user.id, slack_blocks.escape(str(error.sentence)))
             return

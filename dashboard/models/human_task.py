@@ -14,6 +14,7 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from dashboard.descriptions import Description
+from dashboard.descriptions.answers import DEFAULT, AnswerOption
 from dashboard.descriptions.description import parse_description
 from durable.models.fields import IdField
 from durable.models.promise import Promise
@@ -142,6 +143,11 @@ class HumanTask(models.Model):
     def described(self) -> Description | None:
         """What the description says; None when there is none that is right."""
         return parse_description(self.description) if self.is_described else None
+
+    @property
+    def options(self) -> tuple[AnswerOption, ...]:
+        """The answers that it offers: without a description yes and no."""
+        return DEFAULT if self.described is None else self.described.answers
 
     @property
     def due(self) -> int | None:

@@ -1,40 +1,23 @@
 """The audit trail as a page to search, and as downloads."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from functools import wraps
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
-from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from dashboard.audit_queries import FORMATS, Cursor, Filters, export, list_entries
 from dashboard.models import Action, SignIn
 from dashboard.permissions import SETTLE_ANY, VIEW_AUDIT, VIEW_EXECUTIONS, has
-from dashboard.views.inbox import for_people, wants_fragment
+from dashboard.views.inbox import for_holders_of, wants_fragment
 from durable.clock import now_ms
 
 TEMPLATE = "dashboard/audit/list.html"
 
 
-type View = Callable[..., HttpResponseBase]
-
-
-def for_auditors(view: View) -> View:
-    """Let those in who may read the audit trail; for others there is nothing here."""
-
-    @for_people
-    @wraps(view)
-    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        values = (value for _name, some in request.GET.lists() for value in some)
-        if not has(request.user, VIEW_AUDIT) or any("\0" in str(value) for value in values):
-            raise Http404
-        return view(request, *args, **kwargs)
-
-    return guarded
+for_auditors = for_holders_of(VIEW_AUDIT)
 
 
 @for_auditors

@@ -1,6 +1,5 @@
 """Answering many questions at once: choose them, look at what that means, follow how it goes."""
 
-import csv
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -25,6 +24,7 @@ from dashboard.inbox_queries import tabs_of
 from dashboard.models import BulkItem, BulkJob
 from dashboard.panels import buttons_of
 from dashboard.rights import RefusedError
+from dashboard.spreadsheets import as_csv
 from dashboard.views.inbox import chosen_tab, for_people
 from durable.clock import now_ms
 
@@ -87,24 +87,10 @@ def download(request: HttpRequest, job_id: uuid.UUID) -> StreamingHttpResponse:
     return response
 
 
-class _Echo:
-    """Gives back what is written to it."""
-
-    def write(self, text: str) -> str:
-        return text
-
-
 def _lines(job: BulkJob) -> Iterator[str]:
-    writer = csv.writer(_Echo())
-    yield writer.writerow(["question", "title", "result", "problem"])
+    yield as_csv([["question", "title", "result", "problem"]])
     for item in job.items.order_by("pk").iterator():
-        cells = (item.task_id, item.title, item.result, item.problem)
-        yield writer.writerow([_harmless(cell) for cell in cells])
-
-
-def _harmless(cell: str) -> str:
-    """Keep a spreadsheet from taking a text for a formula."""
-    return f"'{cell}" if cell[:1] in {"=", "+", "-", "@", "\t", "\r"} else cell
+        yield as_csv([(item.task_id, item.title, item.result, item.problem)])
 
 
 def _find(request: HttpRequest, job_id: uuid.UUID) -> BulkJob:

@@ -1,7 +1,5 @@
 """Pages for operators: the list of executions, one execution, its cancellation."""
 
-from collections.abc import Callable, Iterable
-from functools import wraps
 from typing import Any, NamedTuple
 
 from django.contrib import messages
@@ -9,7 +7,6 @@ from django.http import (
     Http404,
     HttpRequest,
     HttpResponse,
-    HttpResponseBase,
     HttpResponseRedirect,
     QueryDict,
 )
@@ -29,7 +26,7 @@ from dashboard.queries import Cursor, Filters, find_root, list_executions, read_
 from dashboard.states import BY_SLUG, Status
 from dashboard.tree_rows import MAX_OPEN, ancestors_of
 from dashboard.trees import Line, Pager, View, read_tree
-from dashboard.views.inbox import for_people, wants_fragment
+from dashboard.views.inbox import for_holders_of, wants_fragment
 from dashboard.waiting import Fleet
 from durable.clock import now_ms
 from durable.models import Promise
@@ -41,26 +38,7 @@ CANCEL = "dashboard/executions/cancel.html"
 TIMELINE, HISTORY = "timeline", "history"
 MAX_REASON = 2000
 
-type AnyView = Callable[..., HttpResponseBase]
-
-
-def for_operators(view: AnyView) -> AnyView:
-    """Let those in who may see executions; for others there is nothing here."""
-
-    @for_people
-    @wraps(view)
-    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if not request.user.has_perm(VIEW_EXECUTIONS) or _has_null(request, kwargs.values()):
-            raise Http404
-        return view(request, *args, **kwargs)
-
-    return guarded
-
-
-def _has_null(request: HttpRequest, parts: Iterable[object]) -> bool:
-    """Whether the address has a character that no id has, and that PostgreSQL does not take."""
-    values = (value for _name, some in request.GET.lists() for value in some)
-    return any("\0" in str(one) for one in (*parts, *values))
+for_operators = for_holders_of(VIEW_EXECUTIONS)
 
 
 @for_operators

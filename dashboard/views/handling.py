@@ -40,7 +40,7 @@ def hand_over(request: HttpRequest, promise_id: str) -> HttpResponse:
     """Give a question to a person named in the form, with a note."""
 
     def give(task_id: str, actor: Actor, note: str) -> HumanTask:
-        to = find_by_name(request.POST.get("to", "").strip())
+        to = find_by_name(_given(request, "to"))
         if to is None:
             raise RefusedError(_("There is nobody of this name."))
         return claims.hand_over(task_id, actor, to, note)
@@ -55,9 +55,7 @@ def comment(request: HttpRequest, promise_id: str) -> HttpResponse:
     kind = request.POST.get("kind", "")
     if kind not in Comment.Kind.values:
         return HttpResponse(_("What kind of remark is this?"), status=400)
-    return _act(
-        request, promise_id, comments.write, request.POST.get("text", ""), Comment.Kind(kind)
-    )
+    return _act(request, promise_id, comments.write, _given(request, "text"), Comment.Kind(kind))
 
 
 @for_people
@@ -83,7 +81,12 @@ def reveal(request: HttpRequest, promise_id: str) -> HttpResponse:
 
 
 def _note(request: HttpRequest) -> str:
-    return request.POST.get("note", "").strip()
+    return _given(request, "note")
+
+
+def _given(request: HttpRequest, name: str) -> str:
+    """Return what was typed, without the character that PostgreSQL does not take."""
+    return request.POST.get(name, "").replace("\0", "").strip()
 
 
 def _act(

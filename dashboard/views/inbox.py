@@ -1,13 +1,13 @@
 """The list of what waits for a person, and the fragments that keep it fresh."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Self
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render, resolve_url
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -27,6 +27,7 @@ from dashboard.inbox_queries import (
     settled_since,
     tabs_of,
 )
+from dashboard.permissions import has
 from durable.clock import now_ms
 
 TEMPLATE = "dashboard/inbox/index.html"
@@ -40,6 +41,8 @@ def for_people(view: View) -> View:
     @wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.user.is_authenticated:
+            if _has_null(request, kwargs.values()):
+                raise Http404
             return view(request, *args, **kwargs)
         login = resolve_url(settings.LOGIN_URL)
         if not wants_fragment(request):
@@ -50,6 +53,28 @@ def for_people(view: View) -> View:
         return HttpResponseClientRedirect(redirect_to_login(page, login).url)
 
     return never_cache(vary_on_headers("HX-Request", "HX-Request-Type")(guarded))
+
+
+def for_holders_of(permission: str) -> Callable[[View], View]:
+    """Let those in who have a permission; for others there is nothing here."""
+
+    def guard(view: View) -> View:
+        @for_people
+        @wraps(view)
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if not has(request.user, permission):
+                raise Http404
+            return view(request, *args, **kwargs)
+
+        return guarded
+
+    return guard
+
+
+def _has_null(request: HttpRequest, parts: Iterable[object]) -> bool:
+    """Whether the address has a character that no id has, and that PostgreSQL does not take."""
+    values = (value for _name, some in request.GET.lists() for value in some)
+    return any("\0" in str(one) for one in (*parts, *values))
 
 
 def wants_fragment(request: HttpRequest) -> bool:

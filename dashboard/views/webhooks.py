@@ -1,7 +1,5 @@
 """Pages on webhooks: endpoints, their secrets, the log of what came in, and a tester."""
 
-from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 from django.contrib import messages
@@ -9,7 +7,6 @@ from django.http import (
     Http404,
     HttpRequest,
     HttpResponse,
-    HttpResponseBase,
     HttpResponseRedirect,
     QueryDict,
 )
@@ -22,7 +19,7 @@ from dashboard.answering import Actor
 from dashboard.models import Preset, WebhookAction, WebhookDelivery, WebhookEndpoint, WebhookSecret
 from dashboard.payloads import Payload
 from dashboard.permissions import VIEW_EXECUTIONS, has
-from dashboard.views.inbox import for_people
+from dashboard.views.inbox import for_holders_of
 from dashboard.webhooks import endpoints, keys, logbook
 from dashboard.webhooks.forms import EndpointForm, KindForm, RequestForm, SecretForm
 from dashboard.webhooks.receiving import WORDS, redeliver
@@ -43,20 +40,7 @@ TEST = f"{_FOLDER}/test.html"
 
 _MAX_DIGITS = 18
 
-type AnyView = Callable[..., HttpResponseBase]
-
-
-def for_managers(view: AnyView) -> AnyView:
-    """Let those in who may set up webhooks; for others there is nothing here."""
-
-    @for_people
-    @wraps(view)
-    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if not has(request.user, MANAGE):
-            raise Http404
-        return view(request, *args, **kwargs)
-
-    return guarded
+for_managers = for_holders_of(MANAGE)
 
 
 @for_managers

@@ -159,3 +159,13 @@ def test_a_pruned_id_that_comes_back_begins_anew(mia):
     assert not Vote.objects.exists()
     assert not Draft.objects.exists()
     assert Decider.objects.filter(task="q").count() == 1
+
+
+def test_a_null_character_breaks_nothing(mia):
+    ask("q", title="Pay?", groups=["finance"])
+
+    assert mia.get("/inbox/?q=%00").status_code == 404
+    mia.post(f"{task_url('q')}comment/", {"kind": "remark", "text": "a\0b"})
+    assert "ab" in mia.get(task_url("q")).text
+    refused = mia.post(f"{task_url('q')}hand-over/", {"to": "j\0x", "note": "\0"})
+    assert "There is nobody of this name." in refused.text

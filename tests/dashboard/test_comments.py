@@ -3,11 +3,6 @@
 import pytest
 
 from dashboard.models import Action, AuditEntry, Comment, Draft, HumanTask
-from durable.client.local import get_sender
-from durable.protocol.annotations import Annotation
-from durable.protocol.records import Value
-from durable.protocol.requests import PromiseCreate
-from durable.protocol.validation import MAX_INSTANT
 from tests.dashboard.people import (
     answer,
     ask,
@@ -15,8 +10,8 @@ from tests.dashboard.people import (
     client_of,
     iso,
     make_user,
-    pack,
     settle,
+    start_run,
     task_url,
 )
 
@@ -32,13 +27,7 @@ def mia():
 def asker():
     """Somebody who started ``run-1``."""
     user = make_user("ann", first_name="Ann")
-    root = PromiseCreate(
-        "run-1",
-        MAX_INSTANT,
-        Value(data=pack({"func": "pay", "args": []})),
-        {"resonate:target": "poll://any@nobody"},
-    )
-    get_sender().send(root, annotations={"run-1": Annotation(started_by=f"user:{user.pk}")})
+    start_run(by=user)
     return client_of(user)
 
 

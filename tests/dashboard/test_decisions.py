@@ -1,11 +1,9 @@
 import json
-import threading
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
-from django.db import DatabaseError, connections
+from django.db import DatabaseError
 
 import durable
 from dashboard import decisions
@@ -28,6 +26,7 @@ from tests.dashboard.people import (
     task_url,
     unpack,
 )
+from tests.dashboard.races import at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -362,21 +361,6 @@ def test_promise_that_is_no_question_cannot_be_settled_here():
 # --- Races ---
 
 PEOPLE = 50
-
-
-def at_once(count, act):
-    """Run something in threads that start together."""
-    barrier = threading.Barrier(count)
-
-    def run(number):
-        barrier.wait()
-        try:
-            return act(number)
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(run, range(count)))
 
 
 @pytest.mark.django_db(transaction=True)

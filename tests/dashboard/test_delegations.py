@@ -8,7 +8,17 @@ from dashboard.delegations import delegate, revoke
 from dashboard.models import Action, AuditEntry, Delegation
 from durable.clock import now_ms
 from durable.models import Promise
-from tests.dashboard.people import HOUR_MS, answer, ask, client_of, make_user, task_url, unpack
+from tests.dashboard.people import (
+    HOUR_MS,
+    answer,
+    ask,
+    child_of,
+    client_of,
+    make_user,
+    start_run,
+    task_url,
+    unpack,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -123,20 +133,7 @@ def test_no_loops_and_no_nonsense(mia, jon):
 
 
 def test_a_deputy_of_the_requester_may_not_answer_either(mia, jon):
-    from durable.client.local import get_sender
-    from durable.protocol.annotations import Annotation
-    from durable.protocol.records import Value
-    from durable.protocol.requests import PromiseCreate
-    from durable.protocol.validation import MAX_INSTANT
-    from tests.dashboard.people import child_of, pack
-
-    root = PromiseCreate(
-        "run-1",
-        MAX_INSTANT,
-        Value(data=pack({"func": "pay", "args": []})),
-        {"resonate:target": "poll://any@nobody"},
-    )
-    get_sender().send(root, annotations={"run-1": Annotation(started_by=f"user:{mia.pk}")})
+    start_run(by=mia)
     go_away(mia, jon)
     ask("q", tags=child_of("run-1"), users=["mia"])
 

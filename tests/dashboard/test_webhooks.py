@@ -1,11 +1,9 @@
 import json
-import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import DatabaseError, connections
+from django.db import DatabaseError
 from django.test import Client, RequestFactory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -29,6 +27,7 @@ from durable.protocol.states import PromiseState
 from durable.signals import housekeeping
 from tests.dashboard.hooks import SECRET, SETTLE, headers_of, make_endpoint, post, pull_request
 from tests.dashboard.people import HOUR_MS, ask, ask_bare, create, past, settle, start_run, unpack
+from tests.dashboard.races import at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -545,21 +544,6 @@ def test_arguments_that_a_known_function_does_not_take_are_422():
 
 
 # --- Races ---
-
-
-def at_once(count, act):
-    """Run something in threads that start together."""
-    barrier = threading.Barrier(count)
-
-    def run(number):
-        barrier.wait()
-        try:
-            return act(number)
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(run, range(count)))
 
 
 @pytest.mark.django_db(transaction=True)
