@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+import msgspec
 from django.db import connections
 from msgspec import json
 
@@ -28,6 +29,8 @@ _READY = "ready:"
 type Topics = frozenset[str]
 type Subscriber = Callable[[Topics], None]
 
+_topics = json.Decoder(frozenset[str])
+
 
 def ready(queue: str) -> str:
     """Topic of tasks that a worker of this group may claim."""
@@ -38,6 +41,14 @@ def payload_of(topics: Iterable[str]) -> str:
     """Return how topics travel: never data, and "everything" when they are too many."""
     payload = json.encode(sorted(topics)).decode()
     return EVERYTHING if len(payload.encode()) > _MAX_PAYLOAD else payload
+
+
+def parse_payload(payload: str | bytes) -> Topics:
+    """Return the topics that ``payload_of`` wrote; for anything else, everything."""
+    try:
+        return _topics.decode(payload)
+    except msgspec.DecodeError:  # "*" too
+        return frozenset({EVERYTHING})
 
 
 def queue_of(topic: str) -> str | None:

@@ -4,12 +4,17 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 
-import msgspec
 import psycopg
 from django.db import connections
-from msgspec import json
 
-from durable.notify.base import CHANNEL, EVERYTHING, Subscriber, Subscribers, Topics, payload_of
+from durable.notify.base import (
+    CHANNEL,
+    EVERYTHING,
+    Subscriber,
+    Subscribers,
+    parse_payload,
+    payload_of,
+)
 from durable.prepared import execute
 
 _LISTEN_SECONDS = 5.0
@@ -18,7 +23,6 @@ _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 10.0
 
 _logger = logging.getLogger(__name__)
-_topics = json.Decoder(frozenset[str])
 
 
 class PostgresNotifier:
@@ -83,11 +87,4 @@ class PostgresNotifier:
             self._listening.set()
             while not self._stopping.is_set():
                 for notification in connection.notifies(timeout=_STOP_SECONDS):
-                    self._subscribers.tell(_parse(notification.payload))
-
-
-def _parse(payload: str) -> Topics:
-    try:
-        return _topics.decode(payload)
-    except msgspec.DecodeError:  # "*" too
-        return frozenset({EVERYTHING})
+                    self._subscribers.tell(parse_payload(notification.payload))

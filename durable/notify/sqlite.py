@@ -17,12 +17,17 @@ from functools import cached_property
 from pathlib import Path
 from weakref import WeakSet
 
-import msgspec
 from django.db import DatabaseError, connections, transaction
-from msgspec import json
 
 from durable import clock
-from durable.notify.base import EVERYTHING, Subscriber, Subscribers, Topics, payload_of
+from durable.notify.base import (
+    EVERYTHING,
+    Subscriber,
+    Subscribers,
+    Topics,
+    parse_payload,
+    payload_of,
+)
 
 _LOOK_SECONDS = 1.0
 _POLL_SECONDS = 0.01
@@ -41,7 +46,6 @@ _TICK_MS = 2000
 _NS = 1_000_000
 
 _logger = logging.getLogger(__name__)
-_topics = json.Decoder(frozenset[str])
 
 
 class SQLiteNotifier:
@@ -271,7 +275,7 @@ class _Mailbox:
         topics = set[str]()
         try:
             for _ in range(_FULL):
-                topics |= _parse(self._socket.recv(_MAX_DATAGRAM))
+                topics |= parse_payload(self._socket.recv(_MAX_DATAGRAM))
         except BlockingIOError:
             return frozenset(topics)
         return frozenset({EVERYTHING})
@@ -300,13 +304,6 @@ def _shortened(folder: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{descriptor}"
     finally:
         os.close(descriptor)
-
-
-def _parse(payload: bytes) -> Topics:
-    try:
-        return _topics.decode(payload)
-    except msgspec.DecodeError:  # "*" too
-        return frozenset({EVERYTHING})
 
 
 _mailboxes = WeakSet[_Mailbox]()

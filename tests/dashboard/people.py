@@ -11,6 +11,7 @@ from django.test import Client
 from dashboard.question_ids import encode
 from durable.client.local import get_sender
 from durable.clock import now_ms
+from durable.protocol.annotations import Annotation
 from durable.protocol.records import Value
 from durable.protocol.requests import PromiseCreate, PromiseSettle
 from durable.protocol.states import PromiseState
@@ -62,8 +63,10 @@ def create(
     data: str | None = None,
     tags: dict[str, str] | None = None,
     timeout_at: int = MAX_INSTANT,
+    annotations: dict[str, Annotation] | None = None,
 ) -> str:
-    [reply] = get_sender().send(PromiseCreate(promise_id, timeout_at, Value(data=data), tags or {}))
+    request = PromiseCreate(promise_id, timeout_at, Value(data=data), tags or {})
+    [reply] = get_sender().send(request, annotations=annotations)
     assert reply.is_ok, reply
     return promise_id
 
@@ -86,10 +89,11 @@ def ask_bare(promise_id: str = "bare-1") -> str:
     return create(promise_id, tags=LATENT)
 
 
-def start_run(root: str = "run-1", function: str = "pay_invoice") -> str:
-    """A root that no worker takes."""
+def start_run(root: str = "run-1", function: str = "pay_invoice", *, by: User | None = None) -> str:
+    """A root that no worker takes, started by a person or nobody."""
     data = pack({"func": function, "args": [], "version": 1})
-    return create(root, data=data, tags={"resonate:target": "poll://any@nobody"})
+    note = {} if by is None else {root: Annotation(started_by=f"user:{by.pk}")}
+    return create(root, data=data, tags={"resonate:target": "poll://any@nobody"}, annotations=note)
 
 
 def child_of(root: str, number: int = 1) -> dict[str, str]:
