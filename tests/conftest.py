@@ -1,7 +1,8 @@
 """Chooses the database, before Django's settings are read, and the hypothesis profile.
 
 ``pytest --db sqlite`` (the default) runs on files, ``pytest --db postgres`` on a server of its own
-or on the one that TEST_DATABASE_URL names. Both have the options of production.
+or on the one that TEST_DATABASE_URL names. Both have the options of production. A test that asks for
+no database runs on SQLite only, where the whole run is.
 """
 
 import logging
@@ -20,6 +21,7 @@ from pytest_django import DjangoDbBlocker
 
 SETTINGS_MODULE = "dashboard.project.settings"
 ONLY_MARKERS = {"sqlite_only": "sqlite", "postgres_only": "postgres"}
+DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup"}
 
 _folder = pytest.StashKey[str]()
 _stop_server = pytest.StashKey[Callable[[], None]]()
@@ -66,8 +68,17 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"database: {config.getoption('db')}"
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     chosen = config.getoption("db")
+    _mark_of_other_database(chosen, items)
+    if chosen != "sqlite":  # what asks for no database says the same on all: once is enough
+        told = [item for item in items if not _is_the_same_on_all(item)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(told)])
+        items[:] = told
+
+
+def _mark_of_other_database(chosen: str, items: list[pytest.Item]) -> None:
     for item in items:
         for name, database in ONLY_MARKERS.items():
             marker = item.get_closest_marker(name)
@@ -78,6 +89,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 raise pytest.UsageError(msg)
             if database != chosen:
                 item.add_marker(pytest.mark.skip(reason=f"{database} only: {reason}"))
+
+
+def _is_the_same_on_all(item: pytest.Item) -> bool:
+    markers = ("django_db", *ONLY_MARKERS)
+    fixtures = getattr(item, "fixturenames", ())
+    return not any(map(item.get_closest_marker, markers)) and not DATABASE_FIXTURES & set(fixtures)
 
 
 def _prepare_environment(config: pytest.Config) -> None:

@@ -16,7 +16,7 @@ from durable.store.due import find_due
 
 _MS = 1000
 _BATCH = 200
-_LONGEST_PAUSE = 1.0
+_LONGEST_PAUSE = 1.5
 _SHORTEST_PAUSE = 0.005
 _LOCK_PATIENCE = 0.5
 

@@ -24,8 +24,8 @@ from durable.store.statements import Change, Update
 
 _logger = logging.getLogger(__name__)
 _PLAIN = Annotation()
-_SOON_MS = 1500
-"""Background loops look once a second by themselves; only earlier deadlines need a hint."""
+_SOON_MS = 2000
+"""Sweepers look every second and a half by themselves; only earlier deadlines need a hint."""
 
 
 class Difference(NamedTuple):

@@ -18,8 +18,8 @@ from durable.store.database import DatabaseStore
 from durable.store.dialects import POSTGRES, Dialect, encode_list, get_dialect
 from durable.store.rows import Row
 
-_SOON_MS = 1500
-"""Dispatchers look once a second by themselves; only earlier instants are worth a timer."""
+_SOON_MS = 2500
+"""Dispatchers look every two seconds by themselves; only earlier instants are worth a timer."""
 
 _CLOCK = "with clock as (select {clock} as now) "
 _NOW = "(select now from clock)"
