@@ -1,8 +1,8 @@
 """Chooses the database, before Django's settings are read, and the hypothesis profile.
 
 ``pytest --db sqlite`` (the default) runs on files, ``pytest --db postgres`` on a server of its own
-or on the one that TEST_DATABASE_URL names. Both have the options of production. A test that asks for
-no database runs on SQLite only, where the whole run is.
+or on the one that TEST_DATABASE_URL names. Both have the options of production. What asks for no
+database runs with ``--db sqlite`` only.
 """
 
 import logging
