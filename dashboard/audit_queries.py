@@ -21,7 +21,6 @@ PAGE_SIZE = 50
 EXPORTED_AT_ONCE = 500
 _HIGHEST = chr(0x10FFFF)
 _MICROSECONDS = 1_000_000
-"""With these a spreadsheet begins to calculate."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterable
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""With these a spreadsheet begins to calculate."""
 
 
 def as_csv(rows: Iterable[Iterable[str]]) -> str:

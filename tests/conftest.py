@@ -12,6 +12,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from itertools import filterfalse
 from pathlib import Path
 from urllib.parse import quote
 
@@ -73,9 +74,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     chosen = config.getoption("db")
     _mark_of_other_database(chosen, items)
     if chosen != "sqlite":  # what asks for no database says the same on all: once is enough
-        told = [item for item in items if not _is_the_same_on_all(item)]
-        config.hook.pytest_deselected(items=[item for item in items if item not in set(told)])
-        items[:] = told
+        config.hook.pytest_deselected(items=list(filter(_is_the_same_on_all, items)))
+        items[:] = filterfalse(_is_the_same_on_all, items)
 
 
 def _mark_of_other_database(chosen: str, items: list[pytest.Item]) -> None:

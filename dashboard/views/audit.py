@@ -16,7 +16,6 @@ from durable.clock import now_ms
 
 TEMPLATE = "dashboard/audit/list.html"
 
-
 for_auditors = for_holders_of(VIEW_AUDIT)
 
 

@@ -20,6 +20,7 @@ def table():
         cursor.execute("create temporary table grown (name text primary key)")
     yield
     with connection.cursor() as cursor:
+        cursor.execute("reset plan_cache_mode")
         cursor.execute("drop table grown")
 
 
@@ -46,7 +47,6 @@ def test_a_plan_for_an_empty_table_is_made_anew(table: None) -> None:
     plans.due_at = 0.0
     assert prepared.execute(connection, _SQL, ["x"]).fetchall() == [(0,)]
     assert "Index" in plan_of_the_only_statement()
-    connection.connection.execute("reset plan_cache_mode")
 
 
 def test_pauses_grow_up_to_a_minute() -> None:
