@@ -74,6 +74,10 @@ check: setup ## Run every check that is not a test
 	$(PRODUCTION) $(PYTHON) manage.py check --deploy --fail-level WARNING
 	$(PYTHON) scripts/vendor.py --check
 
+.PHONY: screenshots
+screenshots: setup setup-browser ## Take the pictures of docs/pages.md (ARGS="--only inbox audit")
+	$(PYTHON) scripts/screenshots.py $(ARGS)
+
 .PHONY: bench
 bench: setup ## Measure throughput and latency (ARGS="--only latency --quick")
 	$(PYTHON) -m bench $(ARGS)
@@ -94,6 +98,10 @@ lock: ## Bring requirements/ in line with pyproject.toml (UPGRADE=1: newest vers
 		echo "resonate-sdk==$$version" | $${compile/pyproject.toml/-} \
 			--output-file "requirements/interop-python-$$version.txt"; \
 	done
+
+.PHONY: messages
+messages: setup ## Bring the catalogues of dashboard/locale in line with the texts
+	$(PYTHON) scripts/messages.py
 
 .PHONY: vendor
 vendor: setup ## Copy the front-end files of package.json into static/

@@ -60,7 +60,7 @@ def _sources(options: Options, folder: Path) -> Iterator[list[Source]]:
 def _run_all(options: Options, sources: list[Source], folder: Path) -> Run:
     versions = {one.vendor: {"version": one.version, **one.settings} for one in sources}
     run = Run(about(versions, asdict(options.sizes)))
-    if "pages" in options.scenarios:
+    if {"pages", "inbox"} & set(options.scenarios):
         manage("sqlite:////dev/null", "collectstatic", "--no-input", "--verbosity", "0", var=folder)
     for _ in range(options.rounds):
         for scenario in options.scenarios:

@@ -49,6 +49,7 @@ class Sizes:
     parked: executions started and left waiting.
     multiplied: rows of waiting executions after multiplying them in SQL.
     pages: executions behind the pages.
+    questions: open questions behind the inbox.
     counted: workflows whose statements are counted.
     idle_seconds: length of a look at idle processes.
     recoveries: kills of a worker with default settings; fast settings get three times as many.
@@ -64,6 +65,7 @@ class Sizes:
     parked: int = 10_000
     multiplied: int = 100_000
     pages: int = 100_000
+    questions: int = 50_000
     counted: int = 200
     idle_seconds: float = 15.0
     recoveries: int = 1
@@ -79,6 +81,7 @@ QUICK = Sizes(
     parked=100,
     multiplied=500,
     pages=400,
+    questions=800,
     counted=20,
     idle_seconds=3.0,
     deliveries=10,

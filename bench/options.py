@@ -17,6 +17,7 @@ SCENARIOS = (
     "idle",
     "parked",
     "pages",
+    "inbox",
     "gateway",
 )
 DATABASES = ("sqlite", "postgresql")

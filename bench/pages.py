@@ -44,7 +44,7 @@ def measure(session: Session) -> Iterator[Figure]:
     for name, user, url in pages:
         client = Client()
         client.force_login(user)
-        times = [_get(client, url) for _ in range(_WARM_UPS + session.sizes.samples)]
+        times = [get(client, url) for _ in range(_WARM_UPS + session.sizes.samples)]
         yield milliseconds(f"{session.sizes.pages:,} executions: {name}", times[_WARM_UPS:])
 
 
@@ -73,7 +73,8 @@ def _wait_for_questions(number: int) -> list[str]:
     return list(questions.values_list("pk", flat=True))
 
 
-def _get(client: Client, url: str) -> float:
+def get(client: Client, url: str) -> float:
+    """Return how many seconds a page takes; raises when it is not a page."""
     called_at = time.monotonic()
     response = client.get(url)
     seconds = time.monotonic() - called_at

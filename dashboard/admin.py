@@ -1,12 +1,14 @@
 """Questions and audit trail in Django's admin, to be read."""
 
 import datetime as dt
+import json
 from typing import TYPE_CHECKING, Any, override
 
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from dashboard.masking import mask_description
 from dashboard.models import (
     AuditEntry,
     AuditLink,
@@ -76,6 +78,13 @@ class HumanTaskAdmin(ReadOnlyAdmin):
     ordering = ["-created_at"]
     inlines = [DeciderInline]
     show_full_result_count = False
+    exclude = ["description"]
+    readonly_fields = ["says"]
+
+    @admin.display(description=_("description"))
+    def says(self, task: HumanTask) -> str:
+        """Show what describes it, without what is secret."""
+        return json.dumps(mask_description(task.description), indent=2, ensure_ascii=False)
 
     @admin.display(description=_("asked"), ordering="created_at")
     def asked(self, task: HumanTask) -> dt.datetime:

@@ -25,13 +25,14 @@ class Verdict(StrEnum):
     """What became of an answer.
 
     SETTLED: it decided the question. VOTED: it counts, and others have to answer too.
-    REPEATED: it had been given before. LATE: the question was over.
+    REPEATED: it had been given before. LATE: the question was over. HELD: it can be taken back yet.
     """
 
     SETTLED = "settled"
     VOTED = "voted"
     REPEATED = "repeated"
     LATE = "late"
+    HELD = "held"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,16 @@ class Actor:
             user_agent=request.headers.get("User-Agent", "").replace("\0", "")[:MAX_USER_AGENT],
         )
 
+    @classmethod
+    def restored(cls, user: AbstractBaseUser, kept: Mapping[str, Any]) -> Self:
+        """Return a person as they were signed in when ``kept`` was written."""
+        return cls(user, SignIn(kept["sign_in"]), kept["ip"], kept["user_agent"])
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """How they are signed in, as JSON."""
+        return {"sign_in": self.sign_in, "ip": self.ip, "user_agent": self.user_agent}
+
     @property
     def username(self) -> str:
         """What the workflow gets to know of the person."""
@@ -77,7 +88,8 @@ class Answer:
     """What a person chose: the name of one of the question's answers, and what goes with it.
 
     ``request_key`` is made with the form, so that a double click or a retry is the same answer.
-    ``given`` stands in for the usual value; only for undescribed waits.
+    ``given`` stands in for the usual value; only for undescribed waits. ``confirmation`` is what
+    was typed for questions that ask for it, see ``dashboard.confirming``; it is kept nowhere.
     """
 
     name: str
@@ -85,6 +97,7 @@ class Answer:
     request_key: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
     given: Any = msgspec.UNSET
+    confirmation: str = field(default="", repr=False)
 
 
 def _ip_address(text: str) -> str | None:

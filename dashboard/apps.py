@@ -20,6 +20,8 @@ class SignoffConfig(AppConfig):
         from dashboard.audit_chain import keep_chain  # noqa: PLC0415
         from dashboard.channels import checks  # noqa: F401, PLC0415 - registers on import
         from dashboard.channels import receivers as channel_receivers  # noqa: F401, PLC0415
+        from dashboard.claims import release_silent  # noqa: PLC0415
+        from dashboard.holding import send_overdue  # noqa: PLC0415
         from dashboard.streams import stop_streams  # noqa: PLC0415
         from dashboard.sweep import keep_house  # noqa: PLC0415
         from dashboard.timekeeping import end_overdue  # noqa: PLC0415
@@ -29,5 +31,7 @@ class SignoffConfig(AppConfig):
         signals.housekeeping.connect(keep_house, dispatch_uid="signoff-sweep")
         signals.housekeeping.connect(keep_chain, dispatch_uid="signoff-chain")
         signals.housekeeping.connect(end_overdue, dispatch_uid="signoff-expiry")
+        signals.housekeeping.connect(send_overdue, dispatch_uid="signoff-held")
+        signals.housekeeping.connect(release_silent, dispatch_uid="signoff-silence")
         signals.housekeeping.connect(forget_old, dispatch_uid="signoff-webhooks")
         signals.stopping.connect(stop_streams, dispatch_uid="signoff-streams")

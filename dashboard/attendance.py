@@ -16,7 +16,7 @@ from django.db import transaction
 
 import durable
 from dashboard.descriptions import DescriptionError
-from dashboard.descriptions.description import KEY, TAG
+from dashboard.descriptions.description import KEY, TAG, describes_itself
 from dashboard.descriptions.reading import Source
 from dashboard.descriptions.timing import Timing, has_times, plan, read_timing
 from dashboard.models import Attendance, HumanTask, TaskMoment
@@ -53,21 +53,25 @@ def attend(tasks: Iterable[HumanTask], *, using: str) -> None:
         .values_list("pk", "asked_at")
     )
     for task, timing in timed.items():
-        if known.get(task.pk) != task.created_at:
-            _begin(task, timing, task.created_at, using=using)
+        if known.get(task.pk) != task.asked_at:
+            _begin(task, timing, task.asked_at, using=using)
 
 
 def release(promises: Collection[PromiseRecord], *, using: str) -> None:
     """End the watching over questions that are settled; in the transaction that settles them."""
     ids = [promise.id for promise in promises if _may_be_attended(promise)]
-    if not ids:
-        return
+    if ids:
+        stop(ids, "the question is over", using=using)
+
+
+def stop(ids: Collection[str], reason: str, *, using: str) -> None:
+    """End the watching over these questions; in the caller's transaction."""
     found = Attendance.objects.using(using).filter(pk__in=ids, is_over=False)
     executions = list(found.values_list("execution", flat=True))
     found.update(is_over=True)
     for execution in executions:
         if execution != _at_work.get():
-            durable.cancel(execution, "the question is over")
+            durable.cancel(execution, reason)
 
 
 def restart(promise_id: str) -> bool:
@@ -121,14 +125,14 @@ def group() -> str:
 
 
 def _begin(task: HumanTask, timing: Timing, started_at: int, *, using: str) -> None:
-    moments = plan(timing, asked_at=task.created_at, started_at=started_at)
-    execution = execution_id(task.pk, task.created_at, started_at)
+    moments = plan(timing, asked_at=task.asked_at, started_at=started_at)
+    execution = execution_id(task.pk, task.asked_at, started_at)
     if moments:
         durable.options(target=group(), tags={ATTENDS: task.pk}).start(
             execution,
             FUNCTION,
             task.pk,
-            task.created_at,
+            task.asked_at,
             started_at,
             [[moment.at, moment.key] for moment in moments],
         )
@@ -136,7 +140,7 @@ def _begin(task: HumanTask, timing: Timing, started_at: int, *, using: str) -> N
         pk=task.pk,
         defaults={
             "execution": execution,
-            "asked_at": task.created_at,
+            "asked_at": task.asked_at,
             "started_at": started_at,
             "expires_at": timing.expires_at,
             "is_over": not moments,
@@ -145,8 +149,13 @@ def _begin(task: HumanTask, timing: Timing, started_at: int, *, using: str) -> N
 
 
 def _may_be_attended(promise: PromiseRecord) -> bool:
-    """Whether to look for who watches: most questions have no times, and each decision waits."""
+    """Whether to look for who watches: most questions have no times, and each decision waits.
+
+    A promise that says nothing to people may have been described by the API.
+    """
     if TAG in promise.tags and any(mark in promise.tags[TAG].encode() for mark in _MARKS):
+        return True
+    if not describes_itself(promise.param.data, promise.tags):
         return True
     try:
         described = base64.b64decode(promise.param.data or "")

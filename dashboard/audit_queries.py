@@ -242,11 +242,12 @@ def export(filters: Filters, form: Format) -> Iterator[str]:
     entries = _entries(filters).order_by("at", "id")
     place = Q()
     while found := list(entries.filter(place)[:EXPORTED_AT_ONCE]):
-        yield form.write([_row(one) for one in found])
+        yield form.write([row_of(one) for one in found])
         place = Cursor.of(found[-1]).newer()
 
 
-def _row(entry: AuditEntry) -> dict[str, Any]:
+def row_of(entry: AuditEntry) -> dict[str, Any]:
+    """Return an entry as exports have it."""
     line = Line(entry)
     values = (
         *(entry.pk, entry.at.astimezone(dt.UTC).isoformat(), _key(entry.actor_id)),

@@ -19,7 +19,7 @@ from dashboard.attendance import group
 from dashboard.decisions import decide, option_of
 from dashboard.inbox_filters import Filters
 from dashboard.inbox_queries import Tab, open_tasks
-from dashboard.models import Action, BulkItem, BulkJob, HumanTask, SignIn, TargetKind
+from dashboard.models import Action, BulkItem, BulkJob, HumanTask, TargetKind
 from dashboard.people import find_user
 from dashboard.permissions import AnyUser
 from dashboard.rights import RefusedError
@@ -59,14 +59,18 @@ def prepare(
     if len(found) > MAX_ITEMS:
         limit = {"count": MAX_ITEMS}
         raise RefusedError(_("These are more than %(count)d questions: narrow them down.") % limit)
-    if len({_kind_of(task) for task in found}) > 1:
+    if any(task.described is not None and task.described.confirm for task in found):
+        raise RefusedError(
+            _("Some of these questions have to be confirmed: answer those one by one.")
+        )
+    if len({kind_of(task) for task in found}) > 1:
         raise RefusedError(
             _("These questions differ in type, answers or form: choose some of one kind.")
         )
     with transaction.atomic(using=database_alias()):
         job = BulkJob.objects.using(database_alias()).create(
             user_id=actor.user.pk,
-            actor={"sign_in": actor.sign_in, "ip": actor.ip, "user_agent": actor.user_agent},
+            actor=actor.kept,
             total=len(found),
             made_at=now,
         )
@@ -167,12 +171,7 @@ def actor_of(job: BulkJob) -> Actor:
     user = find_user(job.user_id)
     if user is None or not user.is_active:
         raise RefusedError(_("Whoever gave this job can no longer sign in."))
-    return Actor(
-        user=user,
-        sign_in=SignIn(job.actor["sign_in"]),
-        ip=job.actor["ip"],
-        user_agent=job.actor["user_agent"],
-    )
+    return Actor.restored(user, job.actor)
 
 
 def results_of(job: BulkJob) -> Mapping[str, int]:
@@ -180,10 +179,10 @@ def results_of(job: BulkJob) -> Mapping[str, int]:
     return Counter(job.items.values_list("result", flat=True))
 
 
-def _kind_of(task: HumanTask) -> tuple[str, str]:
-    described = task.described
-    if described is None:
+def kind_of(task: HumanTask) -> tuple[str, str]:
+    """Return what has to be the same for questions that are answered together."""
+    if not task.is_described:
         return task.type or task.function, ""
-    raw = described.raw
+    raw = task.description
     same = ("answers", "form", "proposal", "editable")
     return task.type or task.function, repr([raw.get(key) for key in same])

@@ -1,5 +1,6 @@
 """System checks of the pages: the message states the problem, the hint the fix."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
+from dashboard.channels.checks import is_origin
 from dashboard.links import BOUND, LOGIN, mode
 
 
@@ -27,16 +29,16 @@ def check_links(
                 id="signoff.E060",
             )
         )
-    if not getattr(settings, "SIGNOFF_BASE_URL", ""):
+    if not is_origin(getattr(settings, "SIGNOFF_BASE_URL", "")):
         problems.append(
             Error(
-                "SIGNOFF_LINKS is set, and SIGNOFF_BASE_URL is not.",
-                hint="Set SIGNOFF_BASE_URL to where people reach this site.",
+                "SIGNOFF_LINKS is set, and SIGNOFF_BASE_URL is no address that links can lead to.",
+                hint="Set SIGNOFF_BASE_URL to where people reach this site: https://signoff.example.com",
                 id="signoff.E061",
             )
         )
     hours: Any = getattr(settings, "SIGNOFF_LINK_HOURS", 1)
-    if type(hours) not in {int, float} or hours <= 0:
+    if type(hours) not in {int, float} or not 0 < hours < math.inf:
         problems.append(
             Error(
                 f"SIGNOFF_LINK_HOURS is {hours!r}, which is no length of time.",

@@ -18,6 +18,8 @@ from dashboard.rights import RefusedError, capacity_of
 from durable.clock import now_ms
 from durable.conf import database_alias
 
+BATCH = 500
+
 
 def claim(promise_id: str, actor: Actor) -> HumanTask:
     """Take a question on, so that others leave it alone; of two who try at once one gets it.
@@ -29,7 +31,8 @@ def claim(promise_id: str, actor: Actor) -> HumanTask:
     capacity_of(task, actor.user)
     with transaction.atomic(using=database_alias()):
         taken = _open(task).filter(claimed_by__isnull=True)
-        if taken.update(claimed_by=actor.user.pk, claimed_at=now_ms()):
+        if taken.update(claimed_by=actor.user.pk, **_times(task)):
+            _take_draft_over(task, actor.user)
             auditing.record(Action.CLAIM, task.pk, actor)
         elif not _open(task).filter(claimed_by=actor.user.pk).exists():
             raise RefusedError(_why_not(task))
@@ -42,7 +45,7 @@ def release(promise_id: str, actor: Actor, note: str = "") -> HumanTask:
     _check_holder(task, actor)
     with transaction.atomic(using=database_alias()):
         held = _open(task).filter(claimed_by=task.claimed_by_id)
-        if not held.update(claimed_by=None, claimed_at=None):
+        if not held.update(claimed_by=None, claimed_at=None, released_at=None):
             raise RefusedError(_why_not(task))
         auditing.record(
             Action.RELEASE, task.pk, actor, reason=note, before=_name(task.claimed_by_id)
@@ -68,9 +71,9 @@ def hand_over(promise_id: str, actor: Actor, to: AbstractBaseUser, note: str = "
         raise RefusedError(_("%(name)s may not answer this.") % {"name": name_of(to)}) from None
     with transaction.atomic(using=database_alias()):
         held = _open(task).filter(claimed_by=holder)
-        if not held.update(claimed_by=to.pk, claimed_at=now_ms()):
+        if not held.update(claimed_by=to.pk, **_times(task)):
             raise RefusedError(_why_not(task))
-        _move_draft(task, holder, to)
+        _pass_draft_on(task, actor.user.pk if holder is None else holder, to)
         attendance.restart(task.pk)
         if to.pk != actor.user.pk:
             tell_of_hand_over(task, to)
@@ -83,6 +86,35 @@ def hand_over(promise_id: str, actor: Actor, to: AbstractBaseUser, note: str = "
             after=to.get_username(),
         )
     return task
+
+
+def note_life(task: HumanTask, user: AbstractBaseUser) -> None:
+    """Count the silence of the holder anew, after which a question is free again."""
+    if _silence_of(task):
+        _open(task).filter(claimed_by=user.pk).update(released_at=_times(task)["released_at"])
+
+
+def _silence_of(task: HumanTask) -> int:
+    """Return after how many ms of silence a question is to be free again; 0 for never."""
+    return 0 if task.described is None else task.described.release_after
+
+
+def release_silent(*, using: str, **_kwargs: object) -> None:
+    """Free what nobody has touched for too long; a receiver of ``durable.signals.housekeeping``."""
+    now = now_ms()
+    tasks = HumanTask.objects.using(using).filter(settled_at__isnull=True, released_at__lte=now)
+    for task in tasks.order_by("released_at")[:BATCH]:
+        with transaction.atomic(using=using):
+            silent = _open(task).filter(claimed_by=task.claimed_by_id, released_at__lte=now)
+            if silent.update(claimed_by=None, claimed_at=None, released_at=None):
+                before = _name(task.claimed_by_id)
+                auditing.record(Action.RELEASE, task.pk, auditing.SYSTEM, before=before)
+
+
+def _times(task: HumanTask) -> dict[str, int | None]:
+    """Return when somebody takes a question on, and when that ends if they do nothing."""
+    now, silence = now_ms(), _silence_of(task)
+    return {"claimed_at": now, "released_at": now + silence if silence else None}
 
 
 def _find(promise_id: str, actor: Actor) -> HumanTask:
@@ -125,12 +157,27 @@ def _name(key: Any) -> str:
     return "" if user is None else user.get_username()
 
 
-def _move_draft(task: HumanTask, holder: Any, to: AbstractBaseUser) -> None:
-    """Let what the holder wrote go to the next, if the author wants that; else it stays theirs."""
-    described = task.described
-    if described is None or not described.draft_follows:
-        return
+def _pass_draft_on(task: HumanTask, giver: Any, to: AbstractBaseUser) -> None:
+    """Let what the holder wrote go to the next, if the author wants that; else discard it."""
     drafts = Draft.objects.using(database_alias()).filter(task=task.pk)
-    mine = drafts.filter(user=holder).first()
-    if mine is not None and not drafts.filter(user=to.pk).exists():
-        drafts.filter(pk=mine.pk).update(user=to.pk)
+    mine = drafts.filter(user=giver)
+    if to.pk == giver:
+        return
+    if _draft_follows(task) and not drafts.filter(user=to.pk).exists():
+        mine.update(user=to.pk)
+    else:
+        mine.delete()
+
+
+def _take_draft_over(task: HumanTask, user: AbstractBaseUser) -> None:
+    """Let the newest draft of those who gave the question back go to whoever takes it on."""
+    drafts = Draft.objects.using(database_alias()).filter(task=task.pk)
+    if not _draft_follows(task) or drafts.filter(user=user.pk).exists():
+        return
+    newest = drafts.order_by("-saved_at", "-pk").first()
+    if newest is not None:
+        drafts.filter(pk=newest.pk).update(user=user.pk)
+
+
+def _draft_follows(task: HumanTask) -> bool:
+    return task.described is not None and task.described.draft_follows

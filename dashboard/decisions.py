@@ -1,16 +1,19 @@
 """Settles a question with a person's answer: right, settlement and audit row in one transaction."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
+from dashboard import confirming
 from dashboard.answering import Actor, Answer, NoSuchQuestionError, Verdict
 from dashboard.auditing import SYSTEM, acting, hash_of, record
 from dashboard.descriptions.answers import AnswerOption
 from dashboard.descriptions.proposal import changes_of
 from dashboard.models import Action, AuditEntry, HumanTask
+from dashboard.people import name_of
 from dashboard.permissions import visible_to
 from dashboard.policies import has_policy, progress_of, would_count
 from dashboard.rights import Capacity, RefusedError, capacity_of
@@ -18,6 +21,7 @@ from dashboard.votes import (
     ballots_as_json,
     cast,
     deciding_option,
+    has_voted_themself,
     lock_votes,
 )
 from durable import promises
@@ -30,12 +34,35 @@ from durable.protocol.states import PromiseState
 _ACTIONS = {one.value: one for one in (Action.APPROVE, Action.REJECT)}
 
 
-def decide(promise_id: str, actor: Actor, answer: Answer) -> Verdict:
+type Hold = Callable[[HumanTask], None]
+"""Keeps an answer that its author may take back, in the transaction that has checked it."""
+
+
+def decide(
+    promise_id: str,
+    actor: Actor,
+    answer: Answer,
+    *,
+    is_confirmed: bool = False,
+    hold: Hold | None = None,
+) -> Verdict:
     """Answer a question in the name of a person, in one transaction with all that is kept of it.
 
+    ``is_confirmed`` says that what the answer has to be confirmed with was checked before; ``hold``
+    is called in place of settling where the question's author lets people take an answer back.
     Raises ``NoSuchQuestionError`` for those who may not see it, ``RefusedError`` for those who may
     not answer it so.
     """
+    try:
+        return _decide(promise_id, actor, answer, is_confirmed=is_confirmed, hold=hold)
+    except confirming.PasswordWantedError:
+        confirming.check_password(promise_id, actor, answer.confirmation)
+    return _decide(promise_id, actor, answer, is_confirmed=True, hold=hold)
+
+
+def _decide(
+    promise_id: str, actor: Actor, answer: Answer, *, is_confirmed: bool, hold: Hold | None
+) -> Verdict:
     using = database_alias()
     with transaction.atomic(using=using):
         task = visible_to(actor.user).filter(pk=promise_id).first()
@@ -46,10 +73,13 @@ def decide(promise_id: str, actor: Actor, answer: Answer) -> Verdict:
             return Verdict.REPEATED
         try:
             capacity = _check(task, option, actor, answer)
+            confirming.check(task, option, answer.confirmation, is_confirmed=is_confirmed)
         except RefusedError:
             if (ended := _state_after(task)) is PromiseState.PENDING:
                 raise
             return _note_late(task, option, actor, answer, Capacity(actor.user), ended=ended)
+        if hold is not None and task.described is not None and task.described.undo:
+            return _hold(task, option, actor, answer, capacity, hold=hold)
         if has_policy(task):
             return _vote(task, option, actor, answer, capacity)
         return _settle(task, option, actor, answer, capacity)
@@ -127,9 +157,8 @@ def _vote(
     lock_votes(task)
     if (ended := _state_after(task)) is not PromiseState.PENDING:
         return _note_late(task, option, actor, answer, capacity, ended=ended)
-    if not would_count(task, capacity.principal, progress_of(task, now_ms())):
-        raise RefusedError(_("It is not your turn: this takes the answers of others first."))
-    cast(task, option, answer, actor.user, capacity.principal)
+    _check_turn(task, capacity)
+    cast(task, option, answer, actor.user, capacity)
     progress = progress_of(task, now_ms())
     if progress.verdict is None:
         _record(task, actor, option, answer, capacity, is_effective=True, is_vote=True)
@@ -137,6 +166,34 @@ def _vote(
     if option.approves is not (progress.verdict == "approved"):
         option = deciding_option(task, approves=not option.approves)
     return _settle(task, option, actor, answer, capacity, votes=ballots_as_json(task))
+
+
+def _check_turn(task: HumanTask, capacity: Capacity) -> None:
+    """Refuse a vote that would not count; raises ``RefusedError``."""
+    if not would_count(task, capacity, progress_of(task, now_ms())):
+        raise RefusedError(_("It is not your turn: this takes the answers of others first."))
+    if capacity.only_groups is not None and has_voted_themself(task, capacity.principal):
+        raise RefusedError(
+            _("%(name)s has answered this themself.") % {"name": name_of(capacity.principal)}
+        )
+
+
+def _hold(
+    task: HumanTask,
+    option: AnswerOption,
+    actor: Actor,
+    answer: Answer,
+    capacity: Capacity,
+    *,
+    hold: Hold,
+) -> Verdict:
+    """Keep an answer that would count, for as long as it may be taken back."""
+    if (ended := _state_after(task)) is not PromiseState.PENDING:
+        return _note_late(task, option, actor, answer, capacity, ended=ended)
+    if has_policy(task):
+        _check_turn(task, capacity)
+    hold(task)
+    return Verdict.HELD
 
 
 def recount(task: HumanTask) -> bool:
@@ -235,4 +292,7 @@ def _details(task: HumanTask, option: AnswerOption, answer: Answer) -> dict[str,
     if described is not None:
         changes = changes_of(described.proposal, answer.values, described.secrets)
         details |= {"changes": changes} if changes else {}
+        given = described.answer(answer.name)
+        if given is not None and (confirmation := described.confirmation_of(given)) is not None:
+            details["confirmed_with"] = "password" if confirmation.is_password else "text"
     return details

@@ -1,6 +1,6 @@
 """Standing in for others: who answers in whose place, and since when."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Group
@@ -50,6 +50,12 @@ def forget(user: AbstractBaseUser | AnonymousUser) -> None:
 def is_deputy(user: AbstractBaseUser | AnonymousUser) -> Exists:
     """Whether the user stands in for somebody now, as a part of a query."""
     return Exists(_active(now_ms()).filter(deputy=user.pk))
+
+
+def deputies_for(principals: Collection[object]) -> list[AbstractBaseUser]:
+    """Return the active people who stand in for any of these now, for whatever it is."""
+    found = _active(now_ms()).filter(principal__in=principals).select_related("deputy")
+    return [one.deputy for one in found if one.deputy.is_active]
 
 
 def delegations_of(user: AbstractBaseUser) -> QuerySet[Delegation]:

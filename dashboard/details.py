@@ -5,6 +5,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from dashboard.masking import mask_tags, secrets_of
 from dashboard.payloads import NOTHING, Failure, Payload, call_of, decode, failure_of
 from dashboard.queries import (
     awaited_by,
@@ -102,7 +103,7 @@ def read_header(root: Promise, now: int) -> Header:
         function=root.function or "",
         status=final or (reason.status if reason else Status.WAITING),
         reason=reason,
-        failure=_failure(root.value_data, final) if is_error else None,
+        failure=_failure(root, final) if is_error else None,
         failed_step=_failed_step(root) if final is Status.FAILED else None,
         created_at=root.created_at,
         ended_at=ended_at,
@@ -114,9 +115,10 @@ def read_header(root: Promise, now: int) -> Header:
     )
 
 
-def _failure(data: str | None, status: Status | None) -> Failure:
+def _failure(root: Promise, status: Status | None) -> Failure:
     fallback = _("Cancelled") if status is Status.CANCELLED else _("Failed")
-    return failure_of(decode(data), fallback)
+    description = getattr(getattr(root, "human_task", None), "description", None)
+    return failure_of(decode(root.value_data, secrets_of(description)), fallback)
 
 
 def _failed_step(root: Promise) -> Promise | None:
@@ -151,8 +153,10 @@ def _stored(row: Promise, now: int, fleet: Fleet) -> Detail:
     status = status_of(row, now) or pending_status(kind, task, now)
     ended_at = end_of(row, now)
     started_at = row.started_at or row.created_at
-    title = getattr(getattr(row, "human_task", None), "title", "")
-    param, value = decode(row.param_data), decode(row.value_data)
+    question = getattr(row, "human_task", None)
+    title = getattr(question, "title", "")
+    secrets = secrets_of(getattr(question, "description", None))
+    param, value = decode(row.param_data), decode(row.value_data, secrets)
     is_error = status in {Status.FAILED, Status.CANCELLED}
     return Detail(
         id=row.id,
@@ -173,7 +177,7 @@ def _stored(row: Promise, now: int, fleet: Fleet) -> Detail:
         param=param,
         value=NOTHING if is_error else value,
         failure=failure_of(value, str(status.label)) if is_error else None,
-        tags=tuple(sorted(row.tags.items())),
+        tags=tuple(sorted(mask_tags(row.tags).items())),
     )
 
 

@@ -13,6 +13,7 @@ from django.db.models.functions import Coalesce, Substr
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from dashboard.masking import secrets_of
 from dashboard.payloads import PREVIEW_SOURCE, preview
 from dashboard.queries import rows, titles_of
 from dashboard.states import Status, projected, settled_status
@@ -172,7 +173,7 @@ class _Source:
             found = found.filter(self._before.before(SETTLED, "ended", "id"))
         columns = (
             *("id", "function", "tags", "state", "timeout_at", "ended", "attempts"),
-            "beginning",
+            *("beginning", "human_task__description__secrets"),
         )
         for row in found.order_by("-ended", "-id").values(*columns)[: PAGE + 1]:
             yield self._settled(row)
@@ -187,6 +188,7 @@ class _Source:
                 "after %(count)d attempt", "after %(count)d attempts", attempts
             ) % {"count": attempts}
         is_error = seen is not PromiseState.RESOLVED
+        secrets = secrets_of({"secrets": row["human_task__description__secrets"]})
         return Event(
             Place(row["ended"], SETTLED, row["id"]),
             row["id"],
@@ -195,7 +197,7 @@ class _Source:
             status.mark,
             status.hue,
             text,
-            preview(row["beginning"], is_error=is_error),
+            preview(row["beginning"], secrets, is_error=is_error),
         )
 
 

@@ -31,6 +31,12 @@ PRIORITIES: Mapping[str, tuple[int, LazyText]] = {
 }
 
 
+class FollowUp(models.TextChoices):
+    """Whether it is time to look at a question again."""
+
+    REACHED = "reached", _("Follow-up reached")
+
+
 class Chip(NamedTuple):
     """One filter that is on: its words, and the address without it."""
 
@@ -47,18 +53,21 @@ class Filters(NamedTuple):
     due: str = ""
     priority: str = ""
     workflow: str = ""
+    follow_up: str = ""
 
     @classmethod
     def read(cls, query: Mapping[str, str]) -> Self:
         """Read them from a query string; what means nothing narrows nothing."""
         due = query.get("due", "")
         priority = query.get("priority", "")
+        follow_up = query.get("follow_up", "")
         return cls(
             text=query.get("q", "").strip()[:MAX_TEXT],
             type=query.get("type", "")[:MAX_TEXT],
             due=due if due in Due.values else "",
             priority=priority if priority in PRIORITIES else "",
             workflow=query.get("workflow", "")[:MAX_TEXT],
+            follow_up=follow_up if follow_up in FollowUp.values else "",
         )
 
     def __bool__(self) -> bool:
@@ -87,6 +96,8 @@ class Filters(NamedTuple):
             wanted &= Q(function=self.workflow)
         if self.priority:
             wanted &= Q(priority__gte=PRIORITIES[self.priority][0])
+        if self.follow_up:
+            wanted &= Q(follow_up_at__lte=now)
         if self.due:
             wanted &= _due(Due(self.due), now)
         return wanted
@@ -99,6 +110,7 @@ class Filters(NamedTuple):
             "due": (_("Due"), Due(self.due).label if self.due else ""),
             "priority": (_("Priority"), PRIORITIES[self.priority][1] if self.priority else ""),
             "workflow": (_("Workflow"), self.workflow),
+            "follow_up": (_("Follow-up"), _("reached") if self.follow_up else ""),
         }
         for name, (label, value) in shown.items():
             if value:

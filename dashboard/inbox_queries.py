@@ -1,29 +1,28 @@
 """What the inbox and the decision page show. Reads only; every query starts at ``visible_to``."""
 
-import base64
-import binascii
 import datetime as dt
-import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
-from django.db import models
+from django.db import connections, models
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, JSONObject
 from django.utils.functional import Promise as LazyText
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from dashboard import delegations, wording
+from dashboard import belongings, delegations, wording
 from dashboard.descriptions import Fact
 from dashboard.descriptions.policy import Progress
-from dashboard.inbox_filters import Filters, end_of_day
+from dashboard.inbox_filters import Filters
+from dashboard.inbox_order import Bucket, Cursor, bucket_of, read_in_order
 from dashboard.masking import mask_description
-from dashboard.models import DECISIONS, NO_DUE, Action, AuditEntry, Decider, HumanTask, Vote
+from dashboard.models import DECISIONS, Action, AuditEntry, Decider, HumanTask, Vote
 from dashboard.people import name_of, starter_of
 from dashboard.permissions import (
     AnyUser,
@@ -36,6 +35,8 @@ from dashboard.permissions import (
     visible_to,
 )
 from dashboard.policies import progress_of_each
+from dashboard.shared_sets import SharedSets, compiled
+from dashboard.snoozing import is_snoozed
 from dashboard.timetables import ending_of, expiries
 from durable.conf import database_alias
 from durable.protocol.states import PromiseState
@@ -56,12 +57,14 @@ class Tab(models.TextChoices):
     GROUPS = "groups", _("My groups")
     UNCLAIMED = "unclaimed", _("Unclaimed")
     WAITING = "waiting", _("Waiting for others")
+    SNOOZED = "snoozed", _("Snoozed")
     UNASSIGNED = "unassigned", _("Unassigned")
     ALL = "all", _("All")
     DONE = "done", _("Done")
 
 
 _PRIVILEGED = frozenset({Tab.UNASSIGNED, Tab.ALL})
+_INDEXED = ("priority", "due_at", "created_at", "pk")
 _WAYS = {Tab.MINE: By.NAME, Tab.GROUPS: By.GROUP}
 
 
@@ -71,47 +74,9 @@ def tabs_of(user: AnyUser) -> list[Tab]:
     return [tab for tab in Tab if privileged or tab not in _PRIVILEGED]
 
 
-class Bucket(models.TextChoices):
-    """How urgent an open question is; the order of deadlines is the order of buckets."""
-
-    OVERDUE = "overdue", _("Overdue")
-    TODAY = "today", _("Due today")
-    LATER = "later", _("Later")
-    NONE = "none", _("No deadline")
-    DONE = "done", ""
-
-
-def bucket_of(due_at: int, now: int) -> Bucket:
-    """Say where a deadline belongs, by the calendar of the current time zone."""
-    if due_at >= NO_DUE:
-        return Bucket.NONE
-    if due_at <= now:
-        return Bucket.OVERDUE
-    return Bucket.TODAY if due_at < end_of_day(now) else Bucket.LATER
-
-
-class Cursor(NamedTuple):
-    """Where a list goes on: the sort keys of the last card shown."""
-
-    first: int
-    second: int
-    id: str
-
-    def encode(self) -> str:
-        """Return the cursor as it stands in a URL."""
-        return base64.urlsafe_b64encode(json.dumps(self).encode()).decode().rstrip("=")
-
-    @classmethod
-    def decode(cls, text: str) -> Self | None:
-        """Parse a cursor; None for one that is empty or was not made here."""
-        try:
-            raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-            first, second, task_id = json.loads(raw)
-        except (binascii.Error, ValueError, TypeError):
-            return None
-        if not (type(first) is type(second) is int and isinstance(task_id, str)):
-            return None
-        return cls(first, second, task_id) if max(abs(first), abs(second)) < 2**63 else None
+def tab_named(name: str, tabs: Sequence[Tab]) -> Tab:
+    """Return one of the tabs by its name, or the first for one that is not among them."""
+    return next((tab for tab in tabs if tab.value == name), tabs[0])
 
 
 class Outcome(NamedTuple):
@@ -159,6 +124,7 @@ class Card(NamedTuple):
     outcome: Outcome | None = None
     opens_bucket: bool = False
     progress: Progress | None = None
+    holder: str | LazyText = ""
 
     @property
     def is_overdue(self) -> bool:
@@ -175,44 +141,58 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Open questions per tab, none above ``COUNT_LIMIT``; ``recent`` is for ``count_news``."""
+    """Open questions per tab, none above ``COUNT_LIMIT``.
+
+    recent: what came shortly before the count, for the next; ``news``: what came since the last.
+    """
 
     answer: int = 0
     mine: int = 0
     groups: int = 0
     unclaimed: int = 0
     waiting: int = 0
+    snoozed: int = 0
     unassigned: int = 0
     all: int = 0
     recent: int = 0
+    news: int = 0
 
 
-class _CountOf(Subquery):
-    """The number of rows of a query, as a value in another."""
+class Seen(NamedTuple):
+    """What a page knows of the time at which it was made, and how many were recent then."""
 
-    template = "(SELECT COUNT(*) FROM (%(subquery)s) counted)"
-    output_field = models.IntegerField()
+    at: int
+    recent: int
 
 
 def open_tasks(
-    user: AnyUser, tab: Tab, now: int, filters: Filters = NO_FILTERS
+    user: AnyUser,
+    tab: Tab,
+    now: int,
+    filters: Filters = NO_FILTERS,
+    sets: SharedSets | None = None,
 ) -> QuerySet[HumanTask]:
-    """Return the open questions of a tab; of ``DONE`` none."""
+    """Return the open questions of a tab, by deadline; of ``DONE`` none.
+
+    With ``sets`` the statement needs what these have made.
+    """
     if tab is Tab.WAITING:
         tasks = _waiting_for_others(user)
     else:
-        tasks = visible_to(user, by=_WAYS.get(tab), only_open=True)
-    # Counts are in order as well: that keeps the planner on the index of what is open.
-    tasks = tasks.filter(is_open(now), filters.condition(now))
+        tasks = visible_to(user, by=_WAYS.get(tab), only_open=True, sets=sets)
+    is_hidden = is_snoozed(user, now, sets)
+    tasks = tasks.filter(
+        is_open(now), is_hidden if tab is Tab.SNOOZED else ~is_hidden, filters.condition(now)
+    )
     tasks = tasks.order_by("due_at", "created_at", "pk")
     privileged = may_settle_any(user)
     match tab:
         case Tab.ANSWER | Tab.UNCLAIMED if privileged:
-            named = names(user, only_open=True) | names_nobody()
+            named = names(user, only_open=True, sets=sets) | names_nobody()
             return tasks.filter(named, _left_to(user, tab))
         case Tab.ANSWER | Tab.UNCLAIMED:
             return tasks.filter(_left_to(user, tab))
-        case Tab.MINE | Tab.GROUPS | Tab.WAITING:
+        case Tab.MINE | Tab.GROUPS | Tab.WAITING | Tab.SNOOZED:
             return tasks
         case Tab.UNASSIGNED if privileged:
             return tasks.filter(names_nobody())
@@ -234,39 +214,118 @@ def _left_to(user: AnyUser, tab: Tab) -> Q:
 
 def _waiting_for_others(user: AnyUser) -> QuerySet[HumanTask]:
     """Return what the user asked for, or has voted on."""
-    voted = Vote.objects.filter(user=user.pk).values("task")
     tasks = HumanTask.objects.using(database_alias())
     if not user.is_authenticated:
         return tasks.none()
-    return tasks.filter(Q(started_by=starter_of(user)) | Q(pk__in=voted))
+    return tasks.filter(_is_asked_by(user) | _is_voted_on_by(user))
 
 
-def count_open(user: AnyUser, now: int, tabs: Collection[Tab], *, shown: Tab = Tab.DONE) -> Counts:
+def _is_asked_by(user: AnyUser) -> Q:
+    return Q(started_by=starter_of(user))
+
+
+def _is_voted_on_by(user: AnyUser) -> Q:
+    return Q(pk__in=Vote.objects.filter(user=user.pk).values("task"))
+
+
+def count_open(
+    user: AnyUser,
+    now: int,
+    tabs: Collection[Tab],
+    *,
+    shown: Tab | None = None,
+    seen: Seen | None = None,
+) -> Counts:
     """Count the open questions of some tabs, and what came lately to the one shown.
 
-    One query; for those who stand in for somebody, three.
+    ``seen`` is what a page of that tab knows, and asks for what is new to it. Reads the user's
+    belongings along with it. One query; for those who stand in for somebody, three.
     """
     is_assumed = delegations.assume_none(user)
-    counts, is_deputy = _count_open(user, now, tabs, shown)
+    counts, is_deputy = _count_open(user, now, tabs, shown, seen)
     if is_assumed and is_deputy:
         delegations.forget(user)
-        counts, _is_deputy = _count_open(user, now, tabs, shown)
+        counts, _is_deputy = _count_open(user, now, tabs, shown, seen)
     return counts
 
 
-def _count_open(user: AnyUser, now: int, tabs: Collection[Tab], shown: Tab) -> tuple[Counts, bool]:
-    counted = {tab.value: open_tasks(user, tab, now) for tab in tabs if tab is not Tab.DONE}
-    counted["recent"] = _stragglers(user, shown, now)
-    # One query for all; named apart from the columns that a user model may have.
+def _count_open(
+    user: AnyUser, now: int, tabs: Collection[Tab], shown: Tab | None, seen: Seen | None
+) -> tuple[Counts, bool]:
+    sets = SharedSets()
+    counted: dict[str, QuerySet[HumanTask]] = {}
+    for tab in tabs:
+        if tab.value not in counted:
+            counted |= _parts_of(user, tab, now, sets)
+    if shown is not None:
+        counted["recent"] = _stragglers(user, shown, seen.at if seen else now)
+    if shown is not None and seen is not None:
+        newer = open_tasks(user, shown, now, sets=sets)
+        counted["newer"] = newer.filter(created_at__gt=seen.at).order_by(*_INDEXED)
+    # Named apart from the columns that a user model may have.
     values = {
-        f"count_{name}": _CountOf(tasks.values("pk")[:COUNT_LIMIT])
-        for name, tasks in counted.items()
+        "own_numbers": _numbers_of(counted, sets),
+        "own_is_deputy": delegations.is_deputy(user),
+        **belongings.columns(user),
     }
-    is_deputy = delegations.is_deputy(user)
     users: QuerySet[Any] = get_user_model()._default_manager.using(database_alias())
-    for row in users.filter(pk=user.pk).values(**values, count_deputy=is_deputy):
-        return Counts(**{name: row[f"count_{name}"] for name in counted}), row["count_deputy"]
+    for row in users.filter(pk=user.pk).values(**values):
+        belongings.remember(user, row)
+        found: dict[str, int] = dict(zip(counted, row["own_numbers"], strict=True))
+        if Tab.ANSWER in tabs:
+            found["answer"] = min(found["unclaimed"] + found.pop("held"), COUNT_LIMIT)
+        if Tab.WAITING in tabs:
+            found["waiting"] = min(found.pop("asked") + found.pop("voted"), COUNT_LIMIT)
+        if seen is not None:
+            # What is asked before a page and committed after it is news as well.
+            late = max(0, found.get("recent", 0) - seen.recent)
+            found["news"] = found.pop("newer", 0) + late
+        return Counts(**found), row["own_is_deputy"]
     return Counts(), False
+
+
+def _parts_of(
+    user: AnyUser, tab: Tab, now: int, sets: SharedSets
+) -> dict[str, QuerySet[HumanTask]]:
+    """Return what is counted for a tab, in parts that each have an index or that tabs share."""
+    match tab:
+        case Tab.DONE:
+            return {}
+        case Tab.ANSWER:
+            held = open_tasks(user, tab, now, sets=sets).filter(claimed_by=user.pk)
+            return _parts_of(user, Tab.UNCLAIMED, now, sets) | {"held": held.order_by()}
+        case Tab.WAITING:
+            tasks, asked = open_tasks(user, tab, now, sets=sets).order_by(), _is_asked_by(user)
+            return {
+                "asked": tasks.filter(asked),
+                "voted": tasks.filter(~asked, _is_voted_on_by(user)),
+            }
+        case _:
+            # In the order of an index: that keeps the planner on the one of what is open.
+            in_order = open_tasks(user, tab, now, sets=sets).order_by(*_INDEXED)
+            return {tab.value: in_order}
+
+
+def _numbers_of(counted: Mapping[str, QuerySet[HumanTask]], sets: SharedSets) -> RawSQL:
+    """Return how many each finds, as one list.
+
+    The statements are put together as text: one that holds the others costs Django more time than
+    the database takes to count.
+    """
+    numbers: list[str] = []
+    params: list[Any] = []
+    for tasks in counted.values():
+        found = compiled(tasks.values("pk")[:COUNT_LIMIT])
+        if found is None:
+            numbers.append("0")
+        else:
+            numbers.append(f"(SELECT COUNT(*) FROM ({found[0]}) counted)")  # noqa: S608 - Django's
+            params += found[1]
+    prefix, made = sets.prefix()
+    vendor = connections[database_alias()].vendor
+    array = "jsonb_build_array" if vendor == "postgresql" else "json_array"
+    sql = f"{prefix}SELECT {array}({', '.join(numbers)})"
+    return RawSQL(sql, (*made, *params), output_field=models.JSONField())  # noqa: S611
 
 
 def _stragglers(user: AnyUser, tab: Tab, since: int) -> QuerySet[HumanTask]:
@@ -275,7 +334,7 @@ def _stragglers(user: AnyUser, tab: Tab, since: int) -> QuerySet[HumanTask]:
         created_at__gt=since - NEWS_WINDOW_MS, created_at__lte=since
     )
     if tab is Tab.WAITING:
-        return asked.filter(pk__in=_waiting_for_others(user).values("pk"))
+        return asked.filter(_is_asked_by(user) | _is_voted_on_by(user))
     if tab is Tab.UNASSIGNED:
         return asked.filter(names_nobody())
     if tab in {Tab.ANSWER, Tab.UNCLAIMED} and may_settle_any(user):
@@ -295,38 +354,27 @@ def read_page(
     """Read the cards of a tab that follow a cursor. One query, and three more for votes on them."""
     if tab is Tab.DONE:
         return _read_done(user, now, filters, after, limit)
-    tasks = open_tasks(user, tab, now, filters)
-    if after is not None:
-        tasks = tasks.filter(_follows(after))
-    found = list(_listed(tasks)[: limit + 1])
+    at = after.at if after else now
+    sets = SharedSets()
+    tasks = _listed(open_tasks(user, tab, now, filters, sets))
+    found = read_in_order(tasks, sets, at, limit + 1, after)
     shown = found[:limit]
-    more = ""
-    if len(found) > limit:
-        last = shown[-1]
-        more = Cursor(last.due_at, last.created_at, last.pk).encode()
-    before = bucket_of(after.first, now) if after else None
-    return Page(list(_cards(shown, user, now, before)), more)
-
-
-def _follows(cursor: Cursor) -> Q:
-    return Q(due_at__gte=cursor.first) & (
-        Q(due_at__gt=cursor.first)
-        | Q(created_at__gt=cursor.second)
-        | Q(created_at=cursor.second, pk__gt=cursor.id)
-    )
+    more = Cursor.after(shown[-1], at).encode() if len(found) > limit else ""
+    before = bucket_of(after.due_at, at) if after else None
+    return Page(list(_cards(shown, user, now, at, before)), more)
 
 
 def _read_done(user: AnyUser, now: int, filters: Filters, after: Cursor | None, limit: int) -> Page:
     tasks = done_tasks(user).filter(filters.condition(now)).order_by("-settled_at", "-pk")
     if after is not None:
         tasks = tasks.filter(
-            Q(settled_at__lte=after.first) & (Q(settled_at__lt=after.first) | Q(pk__lt=after.id))
+            Q(settled_at__lte=after.at) & (Q(settled_at__lt=after.at) | Q(pk__lt=after.id))
         )
     found = list(with_outcome(_listed(tasks))[: limit + 1])
     shown = found[:limit]
     more = ""
     if len(found) > limit:
-        more = Cursor(shown[-1].settled_at or 0, 0, shown[-1].pk).encode()
+        more = Cursor(shown[-1].settled_at or 0, 0, 0, 0, shown[-1].pk).encode()
     cards = [done_card(task, user, now) for task in shown]
     return Page(cards, more)
 
@@ -403,16 +451,6 @@ def _outcome_of_decision(task: Any, decision: dict[str, Any], user: AnyUser) -> 
     )
 
 
-def count_news(user: AnyUser, tab: Tab, now: int, since: int, known: int) -> int:
-    """Count what came to a tab since its page was made, when ``count_open`` found ``known`` recent.
-
-    What is asked before and committed after that moment is news as well.
-    """
-    newer = open_tasks(user, tab, now).filter(created_at__gt=since)
-    late = _stragglers(user, tab, since).values("pk")[:COUNT_LIMIT].count() - known
-    return newer.values("pk")[:COUNT_LIMIT].count() + max(0, late)
-
-
 def settled_since(user: AnyUser, now: int, since: int) -> list[Card]:
     """Return what ended after a page was made, newest first."""
     tasks = visible_to(user).filter(settled_at__gt=since - NEWS_WINDOW_MS)
@@ -422,9 +460,11 @@ def settled_since(user: AnyUser, now: int, since: int) -> list[Card]:
 
 def next_task(user: AnyUser, now: int, after: HumanTask) -> HumanTask | None:
     """Return the open question that follows one in the list, or else the first."""
-    tasks = open_tasks(user, Tab.ANSWER, now).exclude(pk=after.pk).only("pk", "title")
-    following = tasks.filter(_follows(Cursor(after.due_at, after.created_at, after.pk)))
-    return following.first() or tasks.first()
+    sets = SharedSets()
+    tasks = _listed(open_tasks(user, Tab.ANSWER, now, sets=sets)).exclude(pk=after.pk)
+    place = Cursor.after(after, now)
+    found = read_in_order(tasks, sets, now, 1, place) or read_in_order(tasks, sets, now, 1)
+    return found[0] if found else None
 
 
 def deciders_of(promise_ids: Collection[str]) -> dict[str, str]:
@@ -493,11 +533,12 @@ def _listed(tasks: QuerySet[HumanTask]) -> QuerySet[HumanTask]:
 
 
 def _cards(
-    tasks: Sequence[HumanTask], user: AnyUser, now: int, before: Bucket | None
+    tasks: Sequence[HumanTask], user: AnyUser, now: int, at: int, before: Bucket | None
 ) -> Iterator[Card]:
     progress = progress_of_each([one for one in tasks if one.description.get("policy")], now)
+    holders = _holders_of(tasks, user)
     for task in tasks:
-        bucket = bucket_of(task.due_at, now)
+        bucket = bucket_of(task.due_at, at)
         yield Card(
             task,
             bucket,
@@ -505,8 +546,18 @@ def _cards(
             _names_on_card(task, user),
             opens_bucket=bucket is not before,
             progress=progress.get(task.pk),
+            holder=holders.get(task.claimed_by_id, ""),
         )
         before = bucket
+
+
+def _holders_of(tasks: Sequence[HumanTask], user: AnyUser) -> dict[Any, str | LazyText]:
+    """Return what those are called who have taken some of these on; a query if there are others."""
+    keys = {task.claimed_by_id for task in tasks} - {None, user.pk}
+    users: QuerySet[Any] = get_user_model()._default_manager.using(database_alias())
+    others = users.filter(pk__in=keys) if keys else ()
+    names: dict[Any, str | LazyText] = {one.pk: name_of(one) for one in others}
+    return {user.pk: _("you"), **names}
 
 
 def done_card(task: HumanTask, user: AnyUser, now: int) -> Card:

@@ -13,6 +13,8 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.core import signing
 from django.db.models import QuerySet
 from django.urls import reverse
+from django.utils.functional import Promise as LazyText
+from django.utils.translation import gettext_lazy as _
 
 from dashboard.models import DecisionLink, HumanTask
 from dashboard.people import find_user
@@ -27,7 +29,12 @@ DEFAULT_HOURS = 72
 
 
 class LinkError(Exception):
-    """A link that opens nothing."""
+    """A link that opens nothing; ``sentence`` says why, to whoever follows it."""
+
+    def __init__(self, sentence: str | LazyText) -> None:
+        """``sentence`` is shown as it is."""
+        super().__init__(str(sentence))
+        self.sentence = sentence
 
 
 class BadLinkError(LinkError):
@@ -68,11 +75,13 @@ def make_link(
     *,
     answers: Collection[str] = (),
     hours: float | None = None,
+    needs_login: bool = False,
 ) -> str:
     """Make a link for a person, and return its absolute address.
 
     ``answers`` are the names of those that it offers; all, when none is given. It runs out after
-    ``hours`` (``SIGNOFF_LINK_HOURS``, 72 by default).
+    ``hours`` (``SIGNOFF_LINK_HOURS``, 72 by default). ``needs_login`` is for links that somebody
+    else gets to see: with ``"bound"``, too, they are worth nothing to them.
     """
     now = now_ms()
     if hours is None:
@@ -83,7 +92,8 @@ def make_link(
         made_at=now,
         expires_at=now + int(hours * _HOUR),
     )
-    signed = [link.pk.hex, task.pk, str(recipient.pk), link.expires_at, sorted(answers), mode()]
+    way = LOGIN if needs_login else mode()
+    signed = [link.pk.hex, task.pk, str(recipient.pk), link.expires_at, sorted(answers), way]
     token = signing.dumps(signed, salt=_SALT, compress=True)
     return absolute(reverse("signoff:link", args=[token]))
 
@@ -94,13 +104,17 @@ def open_link(token: str) -> OpenLink:
         given: Any = signing.loads(token, salt=_SALT)
         key, task_id, recipient_key, expires_at, answers, made_as = given
     except (signing.BadSignature, ValueError, TypeError):
-        raise BadLinkError from None
-    links = DecisionLink.objects.using(database_alias())
-    link = links.filter(pk=key, task_id=task_id, revoked_at__isnull=True).first()
+        raise BadLinkError(_("This link is not complete, or was changed on the way.")) from None
+    link = DecisionLink.objects.using(database_alias()).filter(pk=key, task_id=task_id).first()
+    if link is None or link.revoked_at is not None:
+        raise DeadLinkError(_("This link was taken back."))
+    if now_ms() >= expires_at:
+        raise DeadLinkError(_("This link has run out."))
     recipient = find_user(recipient_key)
-    if link is None or now_ms() >= expires_at or recipient is None or not recipient.is_active:
-        raise DeadLinkError
-    needs_login = LOGIN in {made_as, mode()}
+    if recipient is None or not recipient.is_active:
+        raise DeadLinkError(_("This link is for somebody who can no longer sign in."))
+    # Whatever else the setting may say, only "bound", then and now, spares the login.
+    needs_login = {made_as, mode()} != {BOUND}
     return OpenLink(token, task_id, recipient, expires_at, tuple(answers), needs_login)
 
 

@@ -4,11 +4,13 @@ Paths are JSON pointers into the description, and into the answer's values below
 to an object or a list covers all that is in it; ``*`` stands for every key.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 MASK = "••••••"
 KEY = "human_task"
+TAG = "signoff:task"
 
 
 def mask(document: Any, secrets: Iterable[str]) -> Any:
@@ -20,8 +22,14 @@ def mask(document: Any, secrets: Iterable[str]) -> Any:
 
 def mask_description(description: Mapping[str, Any]) -> dict[str, Any]:
     """Return a description as it may be shown to anybody who sees the question."""
-    masked: dict[str, Any] = mask(dict(description), _secrets_of(description))
+    masked: dict[str, Any] = mask(dict(description), secrets_of(description))
     return masked
+
+
+def secrets_of(description: Any) -> tuple[str, ...]:
+    """Return the paths that a description names, be it right or wrong."""
+    given = description.get("secrets") if isinstance(description, Mapping) else None
+    return tuple(one for one in given if isinstance(one, str)) if isinstance(given, list) else ()
 
 
 def mask_payload(value: Any) -> Any:
@@ -31,15 +39,24 @@ def mask_payload(value: Any) -> Any:
     return {**value, KEY: mask_description(value[KEY])}
 
 
+def mask_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags of a promise; of a description in one, secrets are masked."""
+    if TAG not in tags:
+        return dict(tags)
+    try:
+        described = json.loads(tags[TAG])
+    except (ValueError, RecursionError):
+        return {**tags, TAG: MASK}
+    whole = mask_payload(described)
+    if isinstance(whole, dict) and KEY not in whole:
+        whole = mask_description(whole)
+    return {**tags, TAG: json.dumps(whole, ensure_ascii=False)}
+
+
 def is_secret(pointer: str, secrets: Iterable[str]) -> bool:
     """Whether a path, or one above it, is secret."""
     parts = _parts(pointer)
     return any(_covers(_parts(one), parts) for one in secrets)
-
-
-def _secrets_of(description: Mapping[str, Any]) -> list[str]:
-    given = description.get("secrets")
-    return [one for one in given if isinstance(one, str)] if isinstance(given, list) else []
 
 
 def _parts(pointer: str) -> list[str]:

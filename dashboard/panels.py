@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 from django.utils.functional import Promise as LazyText
 from django.utils.translation import gettext_lazy as _
 
-from dashboard import links, wording
-from dashboard.comments import comments_on
-from dashboard.descriptions import Fact
+from dashboard import confirming, held_answers, links, wording
+from dashboard.clocks import local, near_text
+from dashboard.descriptions import Description, Fact
 from dashboard.descriptions.answers import AnswerOption
 from dashboard.descriptions.policy import Progress
 from dashboard.descriptions.proposal import Row, side_by_side
-from dashboard.drafts import read_draft
+from dashboard.drafts import read_draft, to_query
 from dashboard.forms import DecisionForm, form_for
 from dashboard.inbox_queries import (
     Outcome,
@@ -29,8 +29,10 @@ from dashboard.models import (
     Action,
     AuditEntry,
     Comment,
+    HeldAnswer,
     HumanTask,
     TargetKind,
+    Vote,
 )
 from dashboard.people import find_user, name_of, starter_id, starter_of
 from dashboard.permissions import (
@@ -41,12 +43,14 @@ from dashboard.permissions import (
     has,
     visible_to,
 )
-from dashboard.policies import has_policy, progress_of
+from dashboard.policies import could_help, has_policy, opens_for, progress_of, would_count
 from dashboard.revealing import may_reveal
 from dashboard.rights import Capacity, RefusedError, capacity_of
-from dashboard.timetables import Entry, events_of, schedule_of
+from dashboard.timetables import Entry, events_of, schedule_of, watcher_of
 from dashboard.timetables import sentence as expiry_of
 from durable.conf import database_alias
+from durable.models import Promise
+from durable.protocol.states import PromiseState
 
 MAX_EVENTS = 50
 
@@ -76,6 +80,14 @@ class Button(NamedTuple):
     is_mine: bool = False
 
 
+class OnItsWay(NamedTuple):
+    """The reader's own answer that can be taken back yet."""
+
+    label: Text
+    sends_at: int
+    seconds: int
+
+
 @dataclass(frozen=True, slots=True)
 class Panel:
     """What the panel's template shows. Instants are epoch ms.
@@ -83,8 +95,11 @@ class Panel:
     cannot: why the reader cannot answer, while the question waits.
     note: what they should know before they do; ``refused`` says why their answer was not taken.
     late: set for the one whose answer came too late: what they wrote is given back.
-    next: the question to go on with after this one.
+    next: the question to go on with once the reader has answered, or nobody can.
+    afterwards: what follows from the reader's answer.
     action: where the form goes.
+    on_its_way, others: answers that can be taken back yet, the reader's own and those of others.
+    watched_by: the execution that waits for the times, for those who see executions.
     """
 
     task: HumanTask
@@ -112,11 +127,21 @@ class Panel:
     refused: Text = ""
     form: DecisionForm | None = None
     next: HumanTask | None = None
+    afterwards: Sequence[Text] = ()
     late: DecisionForm | None = None
     previous: Sequence[HumanTask] = ()
     action: str = ""
     expiry: str = ""
     schedule: Sequence[Entry] = ()
+    watched_by: str = ""
+    on_its_way: OnItsWay | None = None
+    others: Sequence[Text] = ()
+    is_revealed: bool = False
+
+    @property
+    def said(self) -> Description | None:
+        """What the description says to the reader."""
+        return self.task.revealed if self.is_revealed else self.task.described
 
     @property
     def is_open(self) -> bool:
@@ -126,14 +151,24 @@ class Panel:
     @property
     def consequence(self) -> str:
         """What follows, as the description says once for all answers."""
-        described = self.task.described
-        return "" if described is None else described.consequence
+        return "" if self.said is None else self.said.consequence
 
     @property
     def context(self) -> str:
         """What the author wrote about it, in markdown."""
-        described = self.task.described
-        return "" if described is None else described.context
+        return "" if self.said is None else self.said.context
+
+    @property
+    def title(self) -> str:
+        """What it is called; empty when nothing describes it."""
+        said = self.said if self.is_revealed else None
+        return self.task.title if said is None else said.title
+
+    @property
+    def question(self) -> str:
+        """What is asked, in a sentence or some."""
+        said = self.said if self.is_revealed else None
+        return self.task.question if said is None else said.question
 
     @property
     def rounds(self) -> Text:
@@ -171,52 +206,102 @@ def read_panel(
     if task is None:
         return None
     outcome = outcome_of(task, user, now)
-    own: dict[str, Any] = {} if outcome else _for_reader(task, user, now)
+    progress = progress_of(task, now) if has_policy(task) else None
+    own: dict[str, Any] = {} if outcome else _for_reader(task, user, now, progress)
     if own and offered:
         own["buttons"] = [one for one in own["buttons"] if one.option.name in offered]
-    if outcome is None and not own["cannot"]:
+    if own and action and not own["cannot"]:
+        own["cannot"] = _cannot_by_link(own["buttons"], task)
+    has_undo = task.described is not None and task.described.undo > 0
+    held = held_answers.held_by(task, user) if has_undo else None
+    on_its_way = _on_its_way(task, held, now) if outcome is None else None
+    if outcome is None and not own["cannot"] and on_its_way is None:
         form = form or form_for(task, draft=read_draft(task, user))
     else:
         form = None
+    if held is not None and held.result == HeldAnswer.Result.LATE and outcome is not None:
+        late = late or _form_of(task, held)
+    if held is not None and held.result == HeldAnswer.Result.REFUSED and outcome is None:
+        refused = refused or _("Your answer was not used. %(why)s") % {"why": held.problem}
     starter = find_user(starter_id(task.started_by)) if task.started_by else None
+    is_done = outcome is not None or any(one.is_mine for one in own["buttons"])
+    may_see_run = not action and has(user, VIEW_EXECUTIONS)
+    schedule = schedule_of(task, is_open=outcome is None)
     return Panel(
         task=task,
         facts=facts_of(task.description, reveal=reveal),
+        is_revealed=reveal,
         may_reveal=not reveal and may_reveal(task, user),
         deciders=deciders_of([task.pk]).get(task.pk, ""),
         asked_by=name_of(starter) if starter else "",
         closes_at=task.closes_at if task.closes_at < NO_DUE else None,
         outcome=outcome,
         history=_history(task, outcome, user),
-        may_see_run=not action and has(user, VIEW_EXECUTIONS),
-        requirements=progress_of(task, now) if has_policy(task) else None,
-        comments=list(comments_on(task)),
+        may_see_run=may_see_run,
+        requirements=progress,
+        comments=list(task.comments.order_by("written_at", "pk")),
         form=form,
-        next=None if outcome is None else next_task(user, now, task),
+        next=next_task(user, now, task) if is_done else None,
+        afterwards=_afterwards(task, outcome, now),
         late=late,
         refused=refused,
         previous=_earlier_rounds(task, user),
         action=action,
         expiry=expiry_of(task, now),
-        schedule=schedule_of(task, is_open=outcome is None),
+        schedule=schedule,
+        watched_by=watcher_of(task) if schedule and may_see_run else "",
+        on_its_way=on_its_way,
+        others=held_answers.others_on_their_way(task, user) if has_undo and outcome is None else (),
         **own,
     )
 
 
-def _for_reader(task: HumanTask, user: AnyUser, now: int) -> dict[str, Any]:
+def _on_its_way(task: HumanTask, held: HeldAnswer | None, now: int) -> OnItsWay | None:
+    if held is None or not held_answers.is_on_its_way(held):
+        return None
+    option = next((one for one in task.options if one.name == held.answer), None)
+    label = held.answer if option is None else wording.label_of(option)
+    return OnItsWay(label, held.sends_at, max(0, -((now - held.sends_at) // 1000)))
+
+
+def _form_of(task: HumanTask, held: HeldAnswer) -> DecisionForm:
+    """Return the form of an answer that came to nothing, to give it back."""
+    data = to_query(held.fields)
+    data["answer"] = held.answer
+    form = form_for(task, data)
+    form.is_valid()
+    return form
+
+
+def _cannot_by_link(buttons: Sequence[Button], task: HumanTask) -> Text:
+    """Say why nothing can be answered on the page of a link, when all of it takes a password."""
+    wanted = [confirming.confirmation_of(task, one.option) for one in buttons]
+    if wanted and all(one is not None and one.is_password for one in wanted):
+        return confirming.NO_PASSWORD_HERE
+    return ""
+
+
+def _for_reader(
+    task: HumanTask, user: AnyUser, now: int, progress: Progress | None
+) -> dict[str, Any]:
     """Return what a question that waits offers to its reader."""
     holder = find_user(task.claimed_by_id) if task.claimed_by_id is not None else None
     is_mine = holder is not None and holder.pk == user.pk
     manages = has(user, MANAGE_TASKS)
-    several = has_policy(task)
+    several = progress is not None
     capacity, cannot = _capacity(task, user)
+    vote = _own_vote(task, capacity) if several else None
+    note = _note(capacity)
+    if capacity is not None and progress is not None:
+        turn = _turn_of(task, capacity, progress, vote, now)
+        cannot, note = turn.cannot, note or turn.note
     is_expired = task.expires_at is not None and now >= task.expires_at
     if is_expired:
         cannot = _("The time to answer has run out.")
     is_asker = task.started_by == starter_of(user)
     is_asked = task.waits_for_requester_since is not None
     return {
-        "buttons": buttons_of(task, _own_vote(task, capacity)),
+        "buttons": buttons_of(task, "" if vote is None else vote.answer),
         "holder": name_of(holder) if holder is not None else "",
         "is_mine": is_mine,
         "may_claim": holder is None and not cannot and not several,
@@ -226,7 +311,7 @@ def _for_reader(task: HumanTask, user: AnyUser, now: int) -> dict[str, Any]:
         "may_reply": is_asker and is_asked,
         "may_ask": bool(task.started_by) and not is_asked and not cannot and not is_asker,
         "cannot": cannot,
-        "note": _note(capacity),
+        "note": note,
     }
 
 
@@ -247,32 +332,74 @@ def _note(capacity: Capacity | None) -> Text:
     return ""
 
 
-def _own_vote(task: HumanTask, capacity: Capacity | None) -> str:
-    if capacity is None or not has_policy(task):
-        return ""
-    vote = task.votes.filter(user=capacity.principal.pk).first()
-    return vote.answer if vote is not None else ""
+def _own_vote(task: HumanTask, capacity: Capacity | None) -> Vote | None:
+    return None if capacity is None else task.votes.filter(user=capacity.principal.pk).first()
+
+
+class _Turn(NamedTuple):
+    """Whether somebody's answer is needed: why it cannot be given, or what to know before."""
+
+    cannot: Text = ""
+    note: Text = ""
+
+
+def _turn_of(
+    task: HumanTask, capacity: Capacity, progress: Progress, vote: Vote | None, now: int
+) -> _Turn:
+    if capacity.only_groups is not None and vote is not None and vote.cast_by_id is None:
+        name = {"name": name_of(capacity.principal)}
+        return _Turn(cannot=_("%(name)s has answered this themself.") % name)
+    if not would_count(task, capacity, progress):
+        opens_at = opens_for(task, capacity, progress)
+        if opens_at is None:
+            return _Turn(cannot=_("Your answer is not needed yet: it takes others first."))
+        when = {"time": near_text(local(opens_at), local(now).date())}
+        return _Turn(cannot=_("Your answer is not needed yet: it is asked for %(time)s.") % when)
+    if vote is None and not could_help(task, capacity, progress):
+        return _Turn(
+            note=_("Your yes is not needed any more: others have filled that. A no still counts.")
+        )
+    return _Turn()
 
 
 def buttons_of(task: HumanTask, mine: str = "") -> list[Button]:
     """Return the answers of a question as they stand on it; ``mine`` is the reader's so far."""
-    buttons = []
-    keys: set[str] = set()
-    for option in task.options:
-        key = next((char for char in option.name if char not in keys), "")
-        keys.add(key)
-        buttons.append(
-            Button(
-                option,
-                wording.label_of(option),
-                wording.busy_of(option),
-                wording.icon_of(option),
-                key,
-                option.consequence,
-                option.name == mine,
-            )
+    keys = _keys_of(task.options)
+    return [
+        Button(
+            option,
+            wording.label_of(option),
+            wording.busy_of(option),
+            wording.icon_of(option),
+            keys.get(option.name, ""),
+            option.consequence,
+            option.name == mine,
         )
-    return buttons
+        for option in task.options
+    ]
+
+
+def _keys_of(options: Sequence[AnswerOption]) -> dict[str, str]:
+    """Return the key of the first yes and that of the no, by the names of the answers."""
+    yes = [one.name for one in options if one.approves]
+    no = [one.name for one in options if one.settles == "reject"]
+    no = no or [one.name for one in reversed(options) if not one.approves]
+    return dict(zip(yes, "a", strict=False)) | dict(zip(no, "r", strict=False))
+
+
+def _afterwards(task: HumanTask, outcome: Outcome | None, now: int) -> Sequence[Text]:
+    """Say what follows from the reader's own answer, as far as that is known."""
+    option = None
+    if outcome is not None and outcome.is_mine:
+        option = next((one for one in task.options if one.name == outcome.answer), None)
+    if option is None:
+        return ()
+    general = task.described.consequence if task.described is not None and option.approves else ""
+    said: list[Text] = [one for one in (option.consequence or general,) if one]
+    waiting = Promise.objects.filter(pk=task.origin, state=PromiseState.PENDING, timeout_at__gt=now)
+    if task.function and waiting.using(database_alias()).exists():
+        said.append(_("%(workflow)s goes on with your answer.") % {"workflow": task.function})
+    return said
 
 
 def _earlier_rounds(task: HumanTask, user: AnyUser) -> list[HumanTask]:
@@ -308,8 +435,16 @@ _DEEDS: Mapping[str, tuple[str, Text]] = {
     Action.CLAIM: ("user-check", _("%(name)s took this on")),
     Action.RELEASE: ("hand", _("%(name)s gave this back")),
     Action.HAND_OVER: ("user-check", _("%(name)s handed this to %(to)s")),
+    Action.TAKE_BACK: ("corner-up-left", _("%(name)s took an answer back before it was sent")),
+    Action.ASK: ("hourglass", _("%(name)s asked the requester; the deadline stands still")),
+    Action.REPLY: ("clock", _("%(name)s replied; the deadline goes on")),
     Action.REVEAL: ("key-round", _("%(name)s looked at a secret value")),
+    Action.DESCRIBE: ("file-pen", _("%(name)s said what this asks")),
 }
+
+
+_TALK = frozenset({Action.ASK, Action.REPLY})
+"""What was said then is among the remarks."""
 
 
 def _event(task: HumanTask, entry: AuditEntry, user: AnyUser) -> Event:
@@ -319,21 +454,27 @@ def _event(task: HumanTask, entry: AuditEntry, user: AnyUser) -> Event:
             "name": name,
             "principal": entry.on_behalf_of_name,
         }
-    if entry.action in _DEEDS:
-        icon, text = _DEEDS[entry.action]
-        text = text % {"name": name, "to": entry.state_after}
-    else:
-        icon, text = _answer_event(task, entry, str(name))
+    icon, text = _deed_of(task, entry, name)
     if entry.is_override:
         text = _("%(deed)s, in spite of separation of duties") % {"deed": text}
     return Event(
         at=int(entry.at.timestamp() * 1000),
         icon=icon,
         text=text,
-        comment=entry.reason,
+        comment="" if entry.action in _TALK else entry.reason,
         is_late=not entry.is_effective,
         changes=side_by_side(entry.details.get("changes", ())),
     )
+
+
+def _deed_of(task: HumanTask, entry: AuditEntry, name: Text) -> tuple[str, Text]:
+    if entry.action == Action.RELEASE and not entry.actor_name:
+        free = _("Free again: %(name)s has not done anything with it for a while")
+        return "hand", free % {"name": entry.state_before}
+    if entry.action in _DEEDS:
+        icon, text = _DEEDS[entry.action]
+        return icon, text % {"name": name, "to": entry.state_after}
+    return _answer_event(task, entry, str(name))
 
 
 def _answer_event(task: HumanTask, entry: AuditEntry, name: str) -> tuple[str, Text]:

@@ -6,9 +6,13 @@ Every payload that a page shows goes through ``decode`` or ``preview``.
 import base64
 import binascii
 import json
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from dashboard.masking import KEY, mask_payload
+from django.utils.formats import number_format
+from django.utils.translation import ngettext
+
+from dashboard.masking import KEY, MASK, mask, mask_payload
 
 PREVIEW_SOURCE = 1200
 """How much of a stored payload a preview needs; a multiple of four, as base64 comes."""
@@ -37,12 +41,22 @@ class Failure(NamedTuple):
     trace: str = ""
 
 
-def decode(data: str | None) -> Payload:
-    """Return what a stored payload says."""
+def decode(data: str | None, secrets: Collection[str] = ()) -> Payload:
+    """Return what a stored payload says; ``secrets`` are paths to what it may not say."""
+    payload = _decode(data)
+    if not secrets or payload.is_empty:
+        return payload
+    if payload.is_json:
+        return payload._replace(value=mask(payload.value, secrets))
+    return payload._replace(text=MASK)
+
+
+def _decode(data: str | None) -> Payload:
     if not data:
         return Payload()
     if len(data) > MAX_DECODED:
-        return Payload(is_empty=False, text=f"{data[:2000]}… ({len(data):,} characters)")
+        beginning = MASK if _describes(_begin(data[:MAX_DECODED])) else data[:2000]
+        return Payload(is_empty=False, text=f"{beginning}… {characters(len(data))}")
     try:
         text = base64.b64decode(data, validate=True).decode()
     except (binascii.Error, ValueError):
@@ -53,6 +67,12 @@ def decode(data: str | None) -> Payload:
         return Payload(is_empty=False, is_json=True, value=mask_payload(json.loads(text)))
     except (ValueError, RecursionError):
         return Payload(is_empty=False, text=text)
+
+
+def characters(number: int) -> str:
+    """Say how long a text is of which only the beginning is shown."""
+    text = ngettext("(%(count)s character)", "(%(count)s characters)", number)
+    return text % {"count": number_format(number, force_grouping=True)}
 
 
 def failure_of(payload: Payload, fallback: str = "Failed") -> Failure:
@@ -69,17 +89,23 @@ def failure_of(payload: Payload, fallback: str = "Failed") -> Failure:
     return Failure(name, message, _text(value.get("stack")) or _text(value.get("traceback")))
 
 
-def preview(data: str | None, *, is_error: bool = False) -> str:
-    """Return one short line for a payload, of which perhaps only the beginning is known."""
+def preview(
+    data: str | None, secrets: Collection[str] | None = (), *, is_error: bool = False
+) -> str:
+    """Return one short line for a payload, of which perhaps only the beginning is known.
+
+    ``secrets`` are paths to what it may not say.
+    """
     if not data:
         return ""
-    payload = decode(data)
+    payload = decode(data, secrets or ())
     if payload.is_json and is_error:
         name, message, _ = failure_of(payload, "Error")
         return _cut(f"{name}: {message}" if message else name)
     if payload.is_json:
         return "" if payload.value is None else _cut(_one_line(payload.value))
-    return _cut(_begin(data) or payload.text)
+    text = payload.text if secrets else _begin(data)
+    return _cut(MASK if _describes(text) else text)  # its secrets are named further on
 
 
 def call_of(payload: Payload) -> tuple[list[Any], dict[str, Any]] | None:
@@ -95,13 +121,16 @@ def call_of(payload: Payload) -> tuple[list[Any], dict[str, Any]] | None:
 
 
 def _begin(data: str) -> str:
-    """Decode the beginning of a payload that was cut."""
+    """Decode the beginning of a payload that was cut; what is not encoded is as it is."""
     whole = data[: len(data) // 4 * 4]
     try:
-        text = base64.b64decode(whole, validate=True).decode(errors="ignore")
+        return base64.b64decode(whole, validate=True).decode(errors="ignore")
     except binascii.Error:
-        return ""
-    return "" if f'"{KEY}"' in text else text  # its secrets are named further on
+        return data
+
+
+def _describes(text: str) -> bool:
+    return f'"{KEY}"' in text
 
 
 def _one_line(value: Any) -> str:

@@ -11,6 +11,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from dashboard.delegations import active_delegations
 from dashboard.models import Decider, Delegation, HumanTask
 from dashboard.people import starter_of
+from dashboard.shared_sets import SharedSets
 from durable.conf import database_alias
 from durable.models import Promise
 from durable.protocol.states import PromiseState
@@ -21,7 +22,10 @@ CANCEL_EXECUTIONS = "signoff.cancel_executions"
 OVERRIDE_SEPARATION = "signoff.override_separation"
 MANAGE_TASKS = "signoff.manage_tasks"
 MAKE_LINKS = "signoff.make_links"
+MANAGE_WEBHOOKS = "signoff.manage_webhooks"
+MANAGE_DELEGATIONS = "signoff.manage_delegations"
 REVEAL_SECRETS = "signoff.reveal_secrets"
+DESCRIBE_TASKS = "signoff.describe_tasks"
 VIEW_AUDIT = "signoff.view_auditentry"
 
 type AnyUser = AbstractBaseUser | AnonymousUser
@@ -46,32 +50,50 @@ class By(Enum):
 
 
 def visible_to(
-    user: AnyUser, *, by: By | None = None, only_open: bool = False
+    user: AnyUser,
+    *,
+    by: By | None = None,
+    only_open: bool = False,
+    sets: SharedSets | None = None,
 ) -> QuerySet[HumanTask]:
     """Return the questions that a user may see, and answer while they are open.
 
     ``by`` leaves those that name the user in this way, of which those who may settle any see more.
     ``only_open`` may be given by those who go on to ask for open ones: it decides nothing, but lets
-    the indexes leave the history out.
+    the indexes leave the history out. With ``sets`` the statement needs what these have made.
     """
     tasks = HumanTask.objects.using(database_alias())
     if not (user.is_authenticated and user.is_active):
         return tasks.none()
     if by is None and may_settle_any(user):
         return tasks
-    named = names(user, by or By.ANY, only_open=only_open)
+    named = names(user, by or By.ANY, only_open=only_open, sets=sets)
     # Whoever asked may see what became of it; to answer it takes more, see ``dashboard.rights``.
     return tasks.filter(named | Q(started_by=starter_of(user)) if by is None else named)
 
 
-def names(user: AnyUser, by: By = By.ANY, *, only_open: bool = False) -> Q:
+def names(
+    user: AnyUser, by: By = By.ANY, *, only_open: bool = False, sets: SharedSets | None = None
+) -> Q:
     """Match questions that name the user."""
-    ways = _ways(user, by)
     if only_open:
         # A set for each, made once from its own index and looked up in the order of the list.
-        open_ones = Decider.objects.filter(is_open=True)
-        return reduce(or_, (Q(pk__in=open_ones.filter(way).values("task")) for way in ways))
+        if sets is None:
+            return reduce(or_, (Q(pk__in=ids) for ids in _sets(user, by)))
+        parts = [By.NAME, By.GROUP] if by is By.ANY else [by]
+        found = [ids for part in parts for ids in _shared(user, part, sets)]
+        return reduce(or_, (Q(pk__in=ids) for ids in found), Q(pk__in=()))
+    ways = _ways(user, by)
     return Q(Exists(Decider.objects.filter(reduce(or_, ways), task=OuterRef("pk"))))
+
+
+def _sets(user: AnyUser, by: By) -> list[QuerySet[Any]]:
+    open_ones = Decider.objects.filter(is_open=True)
+    return [open_ones.filter(way).values("task") for way in _ways(user, by)]
+
+
+def _shared(user: AnyUser, by: By, sets: SharedSets) -> list[Any]:
+    return sets.share(f"named_by_{by.name.lower()}", lambda: _sets(user, by))
 
 
 def named_ever(user: AnyUser) -> list[QuerySet[Any]]:
@@ -104,6 +126,12 @@ def own_ways(user: AnyUser) -> Q:
 def ways_in_place_of(delegation: Delegation) -> Q:
     """Match the deciders that are whom somebody stands in for, as far as that goes."""
     return reduce(or_, _ways_in_place_of(delegation, By.ANY))
+
+
+def delegations_to_end(user: AnyUser) -> QuerySet[Delegation]:
+    """Return the delegations that a user may end: their own, or with the right anybody's."""
+    found = Delegation.objects.using(database_alias())
+    return found if has(user, MANAGE_DELEGATIONS) else found.filter(principal=user.pk)
 
 
 def _ways(user: AnyUser, by: By) -> list[Q]:

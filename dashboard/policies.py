@@ -9,6 +9,7 @@ from django.db.models import prefetch_related_objects
 from dashboard.descriptions.policy import (
     Ballot,
     Kind,
+    Leaf,
     Person,
     Policy,
     Progress,
@@ -16,10 +17,11 @@ from dashboard.descriptions.policy import (
     counts,
     evaluate,
     leaves,
+    matches,
 )
 from dashboard.models import Decider, HumanTask, Vote
 from dashboard.people import name_of
-from dashboard.rights import recipients_of
+from dashboard.rights import Capacity, recipients_of
 from durable.conf import database_alias
 
 
@@ -45,7 +47,7 @@ def progress_of_each(tasks: Iterable[HumanTask], now: int) -> dict[str, Progress
         pk: evaluate(
             policy,
             ballots := [_ballot(one, policy, names[pk]) for one in votes.get(pk, ())],
-            created_at=task.created_at,
+            created_at=task.asked_at,
             now=now,
             others=_others(task, policy, names[pk], ballots),
         )
@@ -53,21 +55,36 @@ def progress_of_each(tasks: Iterable[HumanTask], now: int) -> dict[str, Progress
     }
 
 
-def could_help(task: HumanTask, user: AbstractBaseUser, progress: Progress) -> bool:
+def could_help(task: HumanTask, capacity: Capacity, progress: Progress) -> bool:
     """Whether the vote of somebody who has none could bring a question forward, or stop it."""
     policy = policy_of(task)
-    return policy is not None and can_help(policy, person_of(task, user), progress)
+    return policy is not None and can_help(policy, person_of(task, capacity), progress)
 
 
-def would_count(task: HumanTask, user: AbstractBaseUser, progress: Progress) -> bool:
+def would_count(task: HumanTask, capacity: Capacity, progress: Progress) -> bool:
     """Whether a vote of somebody counts now: not before the stage that they belong to is open."""
     policy = policy_of(task)
-    return policy is not None and counts(policy, person_of(task, user), progress)
+    return policy is not None and counts(policy, person_of(task, capacity), progress)
 
 
-def person_of(task: HumanTask, user: AbstractBaseUser) -> Person:
-    """Return what the policy of a question knows of a user."""
-    return Person(**_known_of(user, policy_of(task), _Names.read([task.pk])[task.pk]))
+def opens_for(task: HumanTask, capacity: Capacity, progress: Progress) -> int | None:
+    """Return when a vote of somebody begins to count, epoch ms; None when no time says so."""
+    policy = policy_of(task)
+    if policy is None:
+        return None
+    person = person_of(task, capacity)
+    lines = zip(policy.nodes, progress.requirements, strict=True)
+    times = (
+        line.opens_at for node, line in lines if isinstance(node, Leaf) and matches(node, person)
+    )
+    return min((one for one in times if one is not None), default=None)
+
+
+def person_of(task: HumanTask, capacity: Capacity) -> Person:
+    """Return what the policy of a question knows of whom somebody answers for."""
+    names = _Names.read([task.pk])[task.pk]
+    policy = policy_of(task)
+    return Person(**_known_of(capacity.principal, policy, names, capacity.only_groups))
 
 
 def has_policy(task: HumanTask) -> bool:
@@ -134,11 +151,28 @@ def _votes_on(tasks: Collection[str]) -> dict[str, list[Vote]]:
 
 
 def _ballot(vote: Vote, policy: Policy, names: _Names) -> Ballot:
-    known = _known_of(vote.user, policy, names)
-    return Ballot(**known, approves=vote.approves, at=vote.voted_at, comment=vote.comment)
+    known = _known_of(vote.user, policy, names, vote.only_groups)
+    return Ballot(
+        **known,
+        approves=vote.approves,
+        at=vote.voted_at,
+        comment=vote.comment,
+        cast_by=vote.cast_by_name,
+    )
 
 
-def _known_of(user: Any, policy: Policy | None, names: _Names) -> Mapping[str, Any]:
+def _known_of(
+    user: Any, policy: Policy | None, names: _Names, only_groups: Collection[Any] | None = None
+) -> Mapping[str, Any]:
+    """Return what a policy asks of somebody; of ``only_groups`` when a deputy answers for these."""
+    if only_groups is not None:
+        groups = [one for one in user.groups.all() if one.pk in only_groups]
+        return {
+            "user_id": user.pk,
+            "user_name": "",
+            "groups": names.names_of_groups(groups),
+            "name": name_of(user),
+        }
     asked = () if policy is None else leaves(policy)
     permissions = {leaf.name for leaf in asked if leaf.kind is Kind.PERMISSION}
     return {

@@ -46,6 +46,8 @@ from durable.protocol import tags
 from durable.protocol.states import PromiseState, TaskState
 
 PAGE_SIZE = 50
+INTERNAL = "signoff."
+"""How the functions of these pages' own begin: they watch questions, and send messages."""
 MAX_WORKERS = 1000
 _HIGHEST = chr(0x10FFFF)
 _PREFIX_LIMIT = 5000
@@ -241,6 +243,7 @@ class Filters:
     statuses: tuple[Status, ...] = ()
     function: str = ""
     prefix: str = ""
+    internal: bool = False
 
     @classmethod
     def parse(cls, query: QueryDict) -> Self:
@@ -250,10 +253,17 @@ class Filters:
             tuple(dict.fromkeys(status for status in chosen if status is not None)),
             query.get("function", "").strip(),
             query.get("prefix", "").strip(),
+            internal=query.get("internal") == "1",
         )
 
     def __bool__(self) -> bool:
-        return bool(self.statuses or self.function or self.prefix)
+        return bool(self.statuses or self.function or self.prefix or self.internal)
+
+    @property
+    def hides_internal(self) -> bool:
+        """Whether executions of these pages' own are left out: unless they are asked for."""
+        is_asked_for = self.function.startswith(INTERNAL) or self.prefix.startswith(INTERNAL)
+        return not (self.internal or is_asked_for)
 
     def query(self) -> QueryDict:
         """Return the shortest query string that says the same."""
@@ -262,6 +272,8 @@ class Filters:
         for name, value in (("function", self.function), ("prefix", self.prefix)):
             if value:
                 query[name] = value
+        if self.internal:
+            query["internal"] = "1"
         return query
 
 
@@ -363,6 +375,8 @@ def _first(filters: Filters, now: int, place: Q, *, is_newest_last: bool = False
         .defer(*_PAYLOADS)
         .order_by(*(("created_at", "-id") if is_newest_last else ("-created_at", "id")))
     )
+    if filters.hides_internal:
+        roots = roots.exclude(function__startswith=INTERNAL)
     chosen = _beginning_with(filters.prefix, roots) if filters.prefix else roots
     # What ends between two queries is found in two ways, and the later one counts.
     ways = (way[: PAGE_SIZE + 1] for way in _ways(filters, now, chosen))

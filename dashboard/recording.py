@@ -9,10 +9,10 @@ from django.db import connections, transaction
 from django.db.models import OuterRef, Subquery
 
 from dashboard import auditing
-from dashboard.attendance import attend
+from dashboard.attendance import attend, stop
 from dashboard.deciders import call_deciders, named_in
 from dashboard.descriptions import Description, DescriptionError, read_description
-from dashboard.descriptions.description import check_times
+from dashboard.descriptions.description import check_times, parse_description
 from dashboard.descriptions.form import check_listed
 from dashboard.models import (
     NO_DUE,
@@ -21,7 +21,9 @@ from dashboard.models import (
     Decider,
     DecisionLink,
     Draft,
+    HeldAnswer,
     HumanTask,
+    Snooze,
     Vote,
 )
 from durable.models import Promise
@@ -31,7 +33,8 @@ from durable.protocol.records import PromiseRecord
 
 _SETTLE_TASK = "update signoff_humantask set settled_at = %s where promise_id = %s"
 _CLOSE_DECIDERS = "update signoff_decider set is_open = %s where task_id = %s"
-_OF_ONE_LIFE = (Decider, Vote, Draft, Comment, DecisionLink)
+_END_SNOOZES = "delete from signoff_snooze where task_id = %s"
+_OF_ONE_LIFE = (Decider, Vote, Draft, HeldAnswer, Comment, DecisionLink, Snooze)
 _TASK_COLUMNS = [field.name for field in HumanTask._meta.concrete_fields if not field.primary_key]
 
 
@@ -87,6 +90,40 @@ def _record_new(promises: Sequence[PromiseRecord], pruned: Collection[str], *, u
         attend(tasks, using=using)
 
 
+def read_given(described: Any, promise: PromiseRecord, at: int) -> Description:
+    """Check a description that is given for a promise at a time; raises ``DescriptionError``."""
+    return _checked(parse_description(described), promise, asked_at=at)
+
+
+def record_given(task: HumanTask, description: Description, at: int, *, using: str) -> HumanTask:
+    """Put a description from ``read_given`` in place of what a question says so far.
+
+    In the caller's transaction, which holds the promise. Whoever was named is forgotten, and so are
+    who took it on, who put it off and what somebody began to write: it is another question now.
+    """
+    named = list(dict.fromkeys((*named_in(description), *call_deciders(description))))
+    owners = _Owners.read(named, using=using)
+    deciders = [owners.bind(Decider(task_id=task.pk, kind=kind, name=name)) for kind, name in named]
+    columns = _columns_of(description) | {
+        "is_unassigned": all(one.is_unknown and not one.is_permission for one in deciders),
+        "excludes_starter": description.separation.starter,
+        "described_at": at,
+        "problem": "",
+        "claimed_by": None,
+        "claimed_at": None,
+        "released_at": None,
+        "waits_for_requester_since": None,
+    }
+    HumanTask.objects.using(using).filter(pk=task.pk).update(**columns)
+    for model in (Decider, Draft, HeldAnswer, Snooze):
+        model._default_manager.using(using).filter(task=task.pk).delete()
+    Decider.objects.using(using).bulk_create(deciders)
+    stop([task.pk], "the question was described anew", using=using)
+    changed = HumanTask.objects.using(using).get(pk=task.pk)
+    attend([changed], using=using)
+    return changed
+
+
 def record_settled(
     settled_at: Mapping[str, int], entries: Mapping[str, AuditEntry], *, using: str
 ) -> None:
@@ -101,6 +138,7 @@ def record_settled(
         if pk in entries:
             values = auditing.values_of(entries[pk], connection)
             statements.append((auditing.INSERT, values))
+        statements.append((_END_SNOOZES, (pk,)))
         statements.append((_CLOSE_DECIDERS, (False, pk)))
         if connection.vendor == "postgresql":  # in one round trip
             *others, (last, _values) = statements
@@ -147,8 +185,7 @@ class _Question(NamedTuple):
             description = read_description(promise.param.data, promise.tags)
             if description is None:
                 return cls(promise, None)
-            check_times(description, asked_at=promise.created_at, deadline=promise.timeout_at)
-            check_listed(description.form, description.title)
+            _checked(description, promise, asked_at=promise.created_at)
             called = call_deciders(description)
         except DescriptionError as error:
             return cls(promise, None, error.title, str(error))
@@ -171,25 +208,39 @@ class _Question(NamedTuple):
         lineage = lineages.get(promise.id, of_tags)
         return HumanTask(
             promise_id=promise.id,
-            title=described.title,
-            question=described.question,
-            due_at=NO_DUE if described.due_at is None else described.due_at,
             created_at=promise.created_at,
             settled_at=promise.settled_at,
             is_unassigned=not is_assigned,
-            type=described.type,
-            priority=described.priority,
-            follow_up_at=described.follow_up_at,
-            expires_at=described.expires_at,
-            previous=described.previous,
-            round=described.round,
             started_by=lineage.started_by,
             excludes_starter=self.description is not None and described.separation.starter,
             origin=lineage.origin,
             function=lineage.function,
-            description=described.raw,
             problem=self.problem,
+            **_columns_of(described),
         )
+
+
+def _checked(description: Description, promise: PromiseRecord, *, asked_at: int) -> Description:
+    """Refuse what does not fit the promise, or what this project does not know."""
+    check_times(description, asked_at=asked_at, deadline=promise.timeout_at)
+    check_listed(description.form, description.title)
+    return description
+
+
+def _columns_of(described: Description) -> dict[str, Any]:
+    shown = described.without_secrets()
+    return {
+        "title": shown.title,
+        "question": shown.question,
+        "due_at": NO_DUE if described.due_at is None else described.due_at,
+        "type": described.type,
+        "priority": described.priority,
+        "follow_up_at": described.follow_up_at,
+        "expires_at": described.expires_at,
+        "previous": described.previous,
+        "round": described.round,
+        "description": described.raw,
+    }
 
 
 class _Owners(NamedTuple):

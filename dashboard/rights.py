@@ -1,7 +1,7 @@
 """Whether somebody may answer a question that they see, and for whom the answer counts."""
 
 from collections.abc import Collection, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.contrib.auth import get_backends, get_user_model
 from django.contrib.auth.models import AbstractBaseUser
@@ -10,7 +10,7 @@ from django.utils.functional import Promise as LazyText
 from django.utils.translation import gettext_lazy as _
 
 from dashboard import permissions
-from dashboard.delegations import active_delegations
+from dashboard.delegations import active_delegations, deputies_for
 from dashboard.models import ANSWERS, AuditEntry, Decider, HumanTask
 from dashboard.people import find_user, name_of, starter_id
 from durable.conf import database_alias
@@ -33,25 +33,28 @@ class Capacity(NamedTuple):
     principal: whom the answer counts for.
     is_deputy: whether that is somebody else.
     overrides: whether separation of duties has to be overridden.
+    only_groups: of a deputy, the ids of the groups for which they take the place; None for all.
     """
 
     principal: AbstractBaseUser
     is_deputy: bool = False
     overrides: bool = False
+    only_groups: frozenset[Any] | None = None
 
 
 def capacity_of(task: HumanTask, user: AbstractBaseUser) -> Capacity:
     """Return how a user may answer a question; raises ``RefusedError`` when not at all."""
-    principal = _principal(task, user)
-    if principal is None:
+    place = _place(task, user)
+    if place is None:
         raise RefusedError(_("You may read this, but it is for others to answer."))
-    _check_claim(task, user)
+    principal = place.principal
+    _check_claim(task, {user.pk, principal.pk})
     overrides = False
     if sentence := _conflict(task, {user.pk, principal.pk}):
         if not permissions.has(user, permissions.OVERRIDE_SEPARATION):
             raise RefusedError(sentence)
         overrides = True
-    return Capacity(principal, principal.pk != user.pk, overrides)
+    return place._replace(overrides=overrides)
 
 
 def recipients_of(task: HumanTask) -> list[AbstractBaseUser]:
@@ -68,6 +71,25 @@ def recipients_of(task: HumanTask) -> list[AbstractBaseUser]:
     return sorted(left, key=lambda one: one.get_username())
 
 
+def deputies_of(task: HumanTask, people: Collection[AbstractBaseUser]) -> list[AbstractBaseUser]:
+    """Return the active people who may answer in the place of these now, sorted by name."""
+    known = {one.pk for one in people}
+    found: dict[object, AbstractBaseUser] = {}
+    for deputy in deputies_for(known):
+        principal = stands_in_for(task, deputy)
+        if deputy.pk in known or principal is None or principal.pk not in known:
+            continue
+        if not _conflict(task, {deputy.pk, principal.pk}):
+            found[deputy.pk] = deputy
+    return sorted(found.values(), key=lambda one: one.get_username())
+
+
+def stands_in_for(task: HumanTask, user: AbstractBaseUser) -> AbstractBaseUser | None:
+    """Return whose place a user takes; None when they answer for themself, or not at all."""
+    place = _place(task, user)
+    return place.principal if place is not None and place.is_deputy else None
+
+
 def _with_permissions(task: HumanTask, known: Collection[object]) -> Iterator[AbstractBaseUser]:
     names = Decider.objects.using(database_alias()).filter(
         task=task.pk, kind=Decider.Kind.PERMISSION
@@ -82,19 +104,25 @@ def _with_permissions(task: HumanTask, known: Collection[object]) -> Iterator[Ab
                     yield user
 
 
-def _principal(task: HumanTask, user: AbstractBaseUser) -> AbstractBaseUser | None:
+def _place(task: HumanTask, user: AbstractBaseUser) -> Capacity | None:
     """Return whom the user answers for: themself, if named, else whom they stand in for."""
     deciders = Decider.objects.using(database_alias()).filter(task=task.pk)
     if deciders.filter(permissions.own_ways(user)).exists():
-        return user
-    for one in active_delegations(user):
-        if deciders.filter(permissions.ways_in_place_of(one)).exists():
-            return one.principal
-    return user if permissions.may_settle_any(user) else None
+        return Capacity(user)
+    found = [
+        one
+        for one in active_delegations(user)
+        if deciders.filter(permissions.ways_in_place_of(one)).exists()
+    ]
+    if found:
+        principal = found[0].principal
+        groups = frozenset(one.group_id for one in found if one.principal_id == principal.pk)
+        return Capacity(principal, is_deputy=True, only_groups=None if None in groups else groups)
+    return Capacity(user) if permissions.may_settle_any(user) else None
 
 
-def _check_claim(task: HumanTask, user: AbstractBaseUser) -> None:
-    if task.claimed_by_id in {None, user.pk}:
+def _check_claim(task: HumanTask, people: Collection[object]) -> None:
+    if task.claimed_by_id is None or task.claimed_by_id in people:
         return
     holder = find_user(task.claimed_by_id)
     if holder is not None and holder.is_active:

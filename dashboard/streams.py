@@ -92,6 +92,7 @@ class Hub:
     def __init__(self) -> None:
         """Begin with none; listening begins with the first."""
         self._lock = threading.Lock()
+        self._begins_to_listen = threading.Lock()
         self._subscriptions: set[Subscription] = set()
         self._listens_since: int | None = None
         self._told_at: dict[str, int] = {}
@@ -128,10 +129,13 @@ class Hub:
         """Add a stream for a page made at ``since``, epoch ms. Blocks while it begins to listen."""
         with self._lock:
             self._subscriptions.add(subscription)
+        # Not under the lock of the streams: the listener takes that while it begins.
+        with self._begins_to_listen:
             if self._listens_since is None:
                 # Never ended: hints to nobody cost nothing, and pages come and go.
                 get_notifier(database_alias()).subscribe(self._hear)
                 self._listens_since = now_ms()
+        with self._lock:
             knows_all = since >= self._listens_since
             missed = [one for one, at in self._told_at.items() if at >= since]
             if subscription.executions and self._watcher is None:

@@ -51,7 +51,7 @@ def run_once(*, limit: int = BATCH) -> int:
 
 def repair(ids: Collection[str], *, using: str) -> None:
     """Write the rows of these promises from what the database says; one bad apart from the rest."""
-    for promise in _records(latent_promises(using).filter(pk__in=ids)):
+    for promise in records_of(latent_promises(using).filter(pk__in=ids)):
         try:
             with transaction.atomic(using=using):
                 record_tasks([promise], using=using)
@@ -71,6 +71,23 @@ def latent_promises(using: str) -> QuerySet[Promise]:
     )
 
 
+def records_of(found: QuerySet[Promise]) -> list[PromiseRecord]:
+    """Return rows of the engine as its signals bring them."""
+    return [
+        PromiseRecord(
+            id=promise.pk,
+            state=PromiseState(promise.state),
+            param=Value(data=promise.param_data),
+            value=Value(data=promise.value_data),
+            tags=promise.tags,
+            timeout_at=promise.timeout_at,
+            created_at=promise.created_at,
+            settled_at=promise.settled_at,
+        )
+        for promise in found
+    ]
+
+
 def _describe_missing(limit: int, *, using: str) -> int:
     missing = latent_promises(using).filter(
         ~Exists(HumanTask.objects.filter(pk=OuterRef("pk"))), state=PromiseState.PENDING
@@ -87,7 +104,7 @@ def _note_settled(limit: int, *, using: str) -> int:
         .exclude(promise__state=PromiseState.PENDING)
     )
     ids = list(late.values_list("pk", flat=True)[:limit])
-    records = _records(Promise.objects.using(using).filter(pk__in=ids))
+    records = records_of(Promise.objects.using(using).filter(pk__in=ids))
     with transaction.atomic(using=using):
         record_settled({one.id: one.settled_at or 0 for one in records}, {}, using=using)
         auditing.add_missing(records, using=using)
@@ -136,19 +153,3 @@ def _withdraw_abandoned(limit: int, *, using: str) -> int:
     )
     ids = list(abandoned.values_list("pk", flat=True)[:limit])
     return sum(promises.cancel(one, "the call that asked has ended").applied for one in ids)
-
-
-def _records(found: QuerySet[Promise]) -> list[PromiseRecord]:
-    return [
-        PromiseRecord(
-            id=promise.pk,
-            state=PromiseState(promise.state),
-            param=Value(data=promise.param_data),
-            value=Value(data=promise.value_data),
-            tags=promise.tags,
-            timeout_at=promise.timeout_at,
-            created_at=promise.created_at,
-            settled_at=promise.settled_at,
-        )
-        for promise in found
-    ]

@@ -120,8 +120,8 @@ def _perform(promise_id: str, asked_at: int, started_at: int, key: str) -> Fired
     """Do what is to be done, unless it was done; in the caller's transaction."""
     now = now_ms()
     open_tasks = HumanTask.objects.using(database_alias()).filter(is_open(now))
-    task = open_tasks.filter(pk=promise_id, created_at=asked_at).first()
-    if task is None:
+    task = open_tasks.filter(pk=promise_id).first()
+    if task is None or task.asked_at != asked_at:
         return Fired.OVER
     timing = timing_of(task)
     moments = plan(timing, asked_at=asked_at, started_at=started_at)

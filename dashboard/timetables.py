@@ -1,16 +1,14 @@
 """How the page speaks of the times of a question: what will happen, what has, and how it ends."""
 
-import datetime as dt
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from django.db.models import OuterRef, QuerySet
-from django.utils import timezone
-from django.utils.dateformat import format as format_date
 from django.utils.functional import Promise as LazyText
 from django.utils.translation import gettext_lazy as _
 
 from dashboard.attendance import key_of, timing_of
+from dashboard.clocks import local, near_text
 from dashboard.descriptions.timing import (
     EXPIRY,
     Ending,
@@ -25,8 +23,6 @@ from dashboard.models import Attendance, HumanTask, TaskMoment
 from durable.conf import database_alias
 
 type Text = str | LazyText
-
-_WEEK = dt.timedelta(days=7)
 
 
 class Entry(NamedTuple):
@@ -54,11 +50,11 @@ def schedule_of(task: HumanTask, *, is_open: bool = True) -> list[Entry]:
     if not timing.needs_attendance:
         return []
     attendance = Attendance.objects.using(database_alias()).filter(pk=task.pk).first()
-    started_at = task.created_at if attendance is None else attendance.started_at
+    started_at = task.asked_at if attendance is None else attendance.started_at
     done = dict(_noted(task).values_list("key", "at"))
     entries = []
     has_next = not is_open
-    for moment in plan(timing, asked_at=task.created_at, started_at=started_at):
+    for moment in plan(timing, asked_at=task.asked_at, started_at=started_at):
         key = moment.key
         if moment.kind is not MomentKind.EXPIRE:
             key = key_of(task, key, started_at)
@@ -77,6 +73,12 @@ def schedule_of(task: HumanTask, *, is_open: bool = True) -> list[Entry]:
             )
         )
     return entries
+
+
+def watcher_of(task: HumanTask) -> str:
+    """Return the execution that waits for the times of a question; empty when none does."""
+    attendance = Attendance.objects.using(database_alias()).filter(pk=task.pk, is_over=False)
+    return attendance.values_list("execution", flat=True).first() or ""
 
 
 def events_of(task: HumanTask) -> list[Entry]:
@@ -189,16 +191,4 @@ def _noted(task: HumanTask) -> QuerySet[TaskMoment]:
 
 
 def _clock(instant: int, now: int) -> str:
-    """Return a time in words, as near as it needs: ``10:00``, ``Tue 10:00``, ``3 Dec, 10:00``."""
-    moment, today = _local(instant), _local(now).date()
-    if moment.date() == today:
-        return format_date(moment, "H:i")
-    if abs(moment.date() - today) < _WEEK:
-        return format_date(moment, "D H:i")
-    if moment.year == today.year:
-        return format_date(moment, "j M, H:i")
-    return format_date(moment, "j M Y, H:i")
-
-
-def _local(instant: int) -> dt.datetime:
-    return timezone.localtime(dt.datetime.fromtimestamp(instant / 1000, tz=dt.UTC))
+    return near_text(local(instant), local(now).date())

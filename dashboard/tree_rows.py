@@ -32,6 +32,7 @@ from django.db.models.functions import Coalesce, Length, RowNumber, Substr
 
 from dashboard import graph
 from dashboard.graph import STRIP_CELLS, Axis, Bar
+from dashboard.masking import secrets_of
 from dashboard.payloads import PREVIEW_SOURCE, preview
 from dashboard.queries import IS_TIMER, Tag, key_of, rows, titles_of
 from dashboard.states import KIND_BY_SLUG, Kind, Status, projected, settled_status
@@ -262,6 +263,7 @@ class TreeReader:
                 *("id", "parent", "kind", "name", "state", "timeout_at", "settled_at", "start"),
                 *("attempts", "last_error", "beginning"),
                 *("task__state", "task__pid", "task__stuck", "task__expires_at"),
+                "human_task__description__secrets",
                 *more,
             )
         )
@@ -396,7 +398,7 @@ class TreeReader:
             start=row["start"],
             end=end,
             attempts=row["attempts"] or 1,
-            preview=preview(row["beginning"], is_error=is_error) or (row["last_error"] or ""),
+            preview=_preview(row, is_error=is_error) or (row["last_error"] or ""),
             pid=row["task__pid"] or "",
         )
         if status is Status.STUCK:
@@ -408,6 +410,11 @@ class TreeReader:
         seen = projected(row["state"], row["timeout_at"], self._now, is_timer=is_timer)
         task = _TaskOf(row["task__state"], row["task__stuck"], row["task__expires_at"])
         return settled_status(seen) or pending_status(kind, task, self._now)
+
+
+def _preview(row: Row, *, is_error: bool) -> str:
+    secrets = secrets_of({"secrets": row["human_task__description__secrets"]})
+    return preview(row["beginning"], secrets, is_error=is_error)
 
 
 def _members_of(groups: Iterable[Group]) -> Q:

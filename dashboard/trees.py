@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from dashboard import graph
 from dashboard.graph import Axis, Bar, Cell, Segment, Tick
+from dashboard.masking import secrets_of
 from dashboard.payloads import PREVIEW_SOURCE, preview
 from dashboard.queries import end_of, status_of
 from dashboard.states import Kind, Status
@@ -156,6 +157,7 @@ def _root_node(root: Promise, now: int) -> Node:
         end=end_of(root, now),
         preview=preview(
             (root.value_data or "")[:PREVIEW_SOURCE],
+            secrets_of(getattr(getattr(root, "human_task", None), "description", None)),
             is_error=status in {Status.FAILED, Status.CANCELLED},
         ),
         pid=(task.pid if task is not None else None) or "",

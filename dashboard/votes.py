@@ -9,6 +9,7 @@ from dashboard.answering import Answer
 from dashboard.descriptions.answers import DEFAULT, AnswerOption
 from dashboard.models import HumanTask, Vote
 from dashboard.people import name_of
+from dashboard.rights import Capacity
 from durable.clock import now_ms
 from durable.conf import database_alias
 
@@ -31,10 +32,11 @@ def cast(
     option: AnswerOption,
     answer: Answer,
     user: AbstractBaseUser,
-    principal: AbstractBaseUser,
+    capacity: Capacity,
 ) -> None:
     """Note what a person says, in place of what they said before."""
-    is_deputy = user.pk != principal.pk
+    principal, is_deputy = capacity.principal, capacity.is_deputy
+    only_groups = None if capacity.only_groups is None else sorted(capacity.only_groups)
     Vote.objects.using(database_alias()).update_or_create(
         task=task,
         user_id=principal.pk,
@@ -42,6 +44,7 @@ def cast(
             "user_name": name_of(principal),
             "cast_by_id": user.pk if is_deputy else None,
             "cast_by_name": name_of(user) if is_deputy else "",
+            "only_groups": only_groups,
             "answer": option.name,
             "approves": option.approves,
             "comment": answer.comment,
@@ -49,6 +52,12 @@ def cast(
             "voted_at": now_ms(),
         },
     )
+
+
+def has_voted_themself(task: HumanTask, user: AbstractBaseUser) -> bool:
+    """Whether somebody has answered in person, which a deputy for a part of it leaves alone."""
+    votes = Vote.objects.using(database_alias())
+    return votes.filter(task=task, user=user.pk, cast_by__isnull=True).exists()
 
 
 def deciding_option(task: HumanTask, *, approves: bool) -> AnswerOption:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from dashboard.clocks import whole_text
 from dashboard.states import Status
 
 
@@ -108,7 +109,7 @@ class Fleet:
         alive = [worker for worker in members if worker.seen_at > self._alive_since]
         if not alive:
             silence = self._now - max(worker.seen_at for worker in members)
-            return _("none seen for %(length)s") % {"length": _length(silence)}
+            return _("none seen for %(length)s") % {"length": whole_text(silence // 1000)}
         # A worker that does not say what it knows may know everything.
         able = [worker for worker in alive if function in (worker.functions or (function,))]
         if function and not able:
@@ -201,11 +202,3 @@ def _waiting(part: Part, awaited: Sequence[str]) -> Reason:
 
 def _more(number: int) -> str:
     return _(" (and %(count)d more)") % {"count": number} if number > 0 else ""
-
-
-def _length(milliseconds: int) -> str:
-    seconds = max(0, milliseconds) // 1000
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"

@@ -1,4 +1,7 @@
-"""Three workflows: a purchase, a review in two rounds, a deployment with a timed wait."""
+"""Three workflows: a purchase, a review in two rounds, a deployment with a timed wait.
+
+More are in ``finance`` and ``company``; workers look for them here.
+"""
 
 import hashlib
 import time
@@ -7,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import durable
-from examples import ledger
+from examples import company, finance, ledger  # noqa: F401 - importing registers functions
 from examples.orders import Order, read_orders
 
 CANARY_WAIT = timedelta(seconds=20)

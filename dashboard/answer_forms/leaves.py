@@ -58,9 +58,9 @@ def to_input(leaf: Leaf, value: Any) -> Any:
         case Kind.JSON:
             return msgspec.json.format(msgspec.json.encode(value)).decode()
         case Kind.CHOICE:
-            return _key_of(leaf, value)
+            return key_of(leaf, value)
         case Kind.CHOICES:
-            return [_key_of(leaf, one) for one in value] if isinstance(value, list) else []
+            return [key_of(leaf, one) for one in value] if isinstance(value, list) else []
         case Kind.INSTANT:
             return _local_text(value)
     return value if isinstance(value, str) else str(value)
@@ -114,7 +114,8 @@ def _choices(leaf: Leaf) -> list[tuple[str, str]]:
     return [(key, one.label) for key, one in zip(keys, leaf.options, strict=True)]
 
 
-def _key_of(leaf: Leaf, value: Any) -> str:
+def key_of(leaf: Leaf, value: Any) -> str:
+    """Return what a form sends for one of the options; empty for what is none."""
     encoded = msgspec.json.encode(value)
     for key, one in option_keys(leaf.options).items():
         if msgspec.json.encode(one) == encoded:

@@ -25,11 +25,15 @@ _PATH = "form"
 
 
 class Fault(NamedTuple):
-    """What is wrong, for the list above the form: a link to the input, its label, the sentence."""
+    """What is wrong, for the list above the form: a link to the input, its label, the sentence.
+
+    ``name`` is that of the input, for programs: a JSON pointer without its first slash.
+    """
 
     id: str
     label: Any
     message: Any
+    name: str = ""
 
 
 class Questions(Protocol):
@@ -104,7 +108,9 @@ class SchemaQuestions:
     def faults(self) -> Sequence[Fault]:
         """What is wrong, in the order of the page."""
         found = [
-            Fault(part.id, part.label, message) for part in self._walk() for message in part.errors
+            Fault(part.id, part.label, message, part.name)
+            for part in self._walk()
+            for message in part.errors
         ]
         return [*self._faults, *found]
 
@@ -240,7 +246,7 @@ class DjangoQuestions:
             return []
         general = [Fault("", "", message) for message in self._form.non_field_errors()]
         found = [
-            Fault(field.auto_id, field.label, message)
+            Fault(field.auto_id, field.label, message, f"{ROOT}/{field.name}")
             for field in self._form
             for message in field.errors
         ]

@@ -13,8 +13,9 @@ from django.db.models import F, Q, QuerySet
 
 from dashboard.channels.base import Channel, ChannelError, Recipient, channels
 from dashboard.channels.contents import Outcome, read_outcome, speaking_to
+from dashboard.channels.digests import without_digests
 from dashboard.models import HumanTask, Message, MessageEvent
-from dashboard.rights import recipients_of
+from dashboard.rights import deputies_of, recipients_of
 from durable.clock import now_ms
 from durable.conf import database_alias
 
@@ -22,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 10
 _ENDS = frozenset({MessageEvent.EXPIRED, MessageEvent.OUTCOME})
+_DIGESTED = frozenset({MessageEvent.ASKED, MessageEvent.ASSIGNED, MessageEvent.REMINDED})
+"""What a digest says as well; the rest must not wait, or is about no question to answer."""
+_FOR_DEPUTIES = _DIGESTED | {MessageEvent.ESCALATED}
 
 
 class UnsentError(Exception):
@@ -41,7 +45,8 @@ def announce(
     """Tell everybody whom an open question concerns; return how many messages were sent.
 
     ``occasion`` tells several events of a kind apart. ``people`` names the ``users`` and ``groups``
-    to tell; else it is those who may answer. Raises ``UnsentError``.
+    to tell; else it is those who may answer. Deputies hear of what they may answer for them. Raises
+    ``UnsentError``.
     """
     task = _find_task(promise_id)
     if task is None:
@@ -49,8 +54,12 @@ def announce(
     if event in _ENDS or read_outcome(promise_id) is not None:
         return conclude(promise_id)
     concerned = recipients_of(task) if people is None else _named(people)
+    if event in _FOR_DEPUTIES:
+        concerned += deputies_of(task, concerned)
     for channel in channels():
         recipients = channel.recipients(task, concerned)
+        if channel.can_digest and event in _DIGESTED:
+            recipients = without_digests(channel.name, recipients)
         _prepare(channel, task, MessageEvent(event), occasion, recipients)
     try:
         return _send_all(_messages(task).filter(event=event, occasion=occasion))

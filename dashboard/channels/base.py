@@ -10,6 +10,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.utils.module_loading import import_string
 
 from dashboard.channels.contents import Outcome
+from dashboard.channels.digest_contents import Digest
 from dashboard.models import HumanTask, Message
 
 logger = logging.getLogger(__name__)
@@ -63,10 +64,12 @@ class Channel(ABC):
 
     can_edit: whether a message that was sent can be changed to the outcome; else the outcome is a
     message of its own.
+    can_digest: whether people may have one message at set hours in place of one a question.
     """
 
     kind: ClassVar[str] = ""
     can_edit: ClassVar[bool] = False
+    can_digest: ClassVar[bool] = False
     required: ClassVar[tuple[str, ...]] = ()
     optional: ClassVar[tuple[str, ...]] = ()
 
@@ -91,6 +94,13 @@ class Channel(ABC):
         """Change a message that was sent to the outcome; raises ``ChannelError``.
 
         The language is that of the reader already.
+        """
+        raise NotImplementedError
+
+    def send_digest(self, user: AbstractBaseUser, digest: Digest, reference: str) -> None:
+        """Send a user what waits for them; raises ``ChannelError``.
+
+        ``reference`` is the same on each attempt, and the language is that of the user already.
         """
         raise NotImplementedError
 

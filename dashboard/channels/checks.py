@@ -47,7 +47,7 @@ def _problems(entries: Sequence[Any]) -> Iterator[CheckMessage]:
             hint='Give each a "name" of its own.',
             id="signoff.E043",
         )
-    if found and not _is_origin(getattr(settings, "SIGNOFF_BASE_URL", "")):
+    if found and not is_origin(getattr(settings, "SIGNOFF_BASE_URL", "")):
         yield Error(
             "SIGNOFF_CHANNELS is set, and SIGNOFF_BASE_URL is no address that links can lead to.",
             hint="Set SIGNOFF_BASE_URL to where people reach this site: https://signoff.example.com",
@@ -73,6 +73,7 @@ def _option_problems(channel: Channel) -> Iterator[CheckMessage]:
         )
 
 
-def _is_origin(url: str) -> bool:
+def is_origin(url: str) -> bool:
+    """Whether an address can stand before the paths of a site."""
     parts = urlsplit(url)
     return parts.scheme in {"http", "https"} and bool(parts.netloc)

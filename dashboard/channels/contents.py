@@ -14,13 +14,16 @@ from django.urls import reverse
 from django.utils import timezone, translation
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from dashboard import links
 from dashboard.descriptions import Description
 from dashboard.descriptions.answers import Need
 from dashboard.inbox_queries import outcome_of, with_outcome
 from dashboard.masking import MASK, is_secret, mask_description
-from dashboard.models import HumanTask, Message, MessageEvent
+from dashboard.models import Comment, HumanTask, Message, MessageEvent
+from dashboard.people import name_of
+from dashboard.rights import stands_in_for
 from dashboard.templatetags.signoff_inbox import fact as fact_text
 from dashboard.wording import label_of
 from durable.clock import now_ms
@@ -113,17 +116,43 @@ def read_notice(task: HumanTask, description: Description) -> Notice:
     )
 
 
+def principal_name(task: HumanTask, user: AbstractBaseUser | None) -> str:
+    """Return whose place a reader takes; empty for those who answer for themselves."""
+    principal = None if user is None else stands_in_for(task, user)
+    return "" if principal is None else name_of(principal)
+
+
 def lead_of(message: Message) -> str:
     """Return what is said before the question."""
+    principal = principal_name(message.task, message.user)
+    event = _event_text(message, principal)
+    if not principal:
+        return event
+    place = _("You answer for %(name)s, who is away.") % {"name": principal}
+    return f"{event} {place}" if event else place
+
+
+def _event_text(message: Message, principal: str) -> str:
     match message.event:
+        case MessageEvent.ASSIGNED if principal:
+            return _("This was handed over to %(name)s.") % {"name": principal}
         case MessageEvent.ASSIGNED:
             return _("This was handed over to you.")
+        case MessageEvent.MENTIONED:
+            return str(_MENTIONED[message.occasion.partition(" ")[0]])
         case MessageEvent.REMINDED:
             return _("A reminder: this still waits for an answer.")
         case MessageEvent.ESCALATED:
             return _("Nobody has answered in time, so more people hear of this.")
         case _:
             return ""
+
+
+_MENTIONED: Mapping[str, Any] = {
+    Comment.Kind.REMARK: gettext_lazy("You are mentioned in a remark on this."),
+    Comment.Kind.ASKED: gettext_lazy("You are asked about this before it can be answered."),
+    Comment.Kind.REPLIED: gettext_lazy("There is a reply to what was asked about this."),
+}
 
 
 def read_outcome(promise_id: str) -> Outcome | None:
@@ -142,11 +171,19 @@ def read_outcome(promise_id: str) -> Outcome | None:
 def speaking_to(user: AbstractBaseUser | None) -> Iterator[None]:
     """Use the language and the time zone of a user, where the user model has them."""
     language = _of_user(user, "SIGNOFF_USER_LANGUAGE", "language") or settings.LANGUAGE_CODE
-    zone = _of_user(user, "SIGNOFF_USER_TIME_ZONE", "time_zone")
     if not translation.check_for_language(language):
         language = settings.LANGUAGE_CODE
-    with translation.override(language), timezone.override(_zone(zone)):
+    with translation.override(language), timezone.override(zone_of(user)):
         yield
+
+
+def zone_of(user: AbstractBaseUser | None) -> dt.tzinfo:
+    """Return the time zone of a user, or else the site's."""
+    name = _of_user(user, "SIGNOFF_USER_TIME_ZONE", "time_zone")
+    try:
+        return ZoneInfo(name) if name else timezone.get_default_timezone()
+    except (KeyError, ValueError, OSError):
+        return timezone.get_default_timezone()
 
 
 def page_url(name: str, *args: object, **query: str) -> str:
@@ -210,7 +247,8 @@ def _choices(description: Description, *, has_form: bool) -> Iterator[Choice]:
             answer.style.value,
             "" if is_hidden else answer.consequence,
             answer.needs_comment,
-            needs_page=has_form and answer.form is Need.REQUIRED,
+            needs_page=(has_form and answer.form is Need.REQUIRED)
+            or description.confirmation_of(answer) is not None,
         )
 
 
@@ -219,13 +257,6 @@ def _of_user(user: AbstractBaseUser | None, setting: str, default: str) -> str:
     for name in getattr(settings, setting, default).split("."):
         value = getattr(value, name, None)
     return str(value or "")
-
-
-def _zone(name: str) -> dt.tzinfo:
-    try:
-        return ZoneInfo(name) if name else timezone.get_default_timezone()
-    except (KeyError, ValueError, OSError):
-        return timezone.get_default_timezone()
 
 
 def _local(instant: int) -> dt.datetime:

@@ -25,9 +25,12 @@ from dashboard.channels.contents import (
     task_url,
     with_answer,
 )
-from dashboard.channels.muting import Muting, kind_of, muted_among
+from dashboard.channels.digest_contents import Digest
+from dashboard.channels.muting import EVERY_KIND, Muting, kind_of, muted_among
 from dashboard.models import HumanTask, Message
+from dashboard.people import name_of
 from dashboard.permissions import visible_to
+from dashboard.rights import stands_in_for
 
 MAX_SUBJECT = 200
 _PERMANENT = 500
@@ -39,13 +42,14 @@ class MailChannel(Channel):
     """Mails to everybody who may answer and has an address, through Django's mail."""
 
     kind = "mail"
+    can_digest = True
     optional = ("from",)
 
     @override
     def recipients(self, task: HumanTask, people: Sequence[AbstractBaseUser]) -> list[Recipient]:
         """Return those who have an address and did not mute this."""
         muted = muted_among([one.pk for one in people], self.name, task)
-        addresses = ((_address_of(one), one) for one in people if one.pk not in muted)
+        addresses = ((address_of(one), one) for one in people if one.pk not in muted)
         return [Recipient(address, one) for address, one in addresses if address]
 
     @override
@@ -53,6 +57,26 @@ class MailChannel(Channel):
         """Send one mail."""
         with speaking_to(message.user):
             mail = self._compose(message)
+        self._hand_in(mail)
+        return Sent(_reference_of(message), message.subject or str(mail.subject))
+
+    @override
+    def send_digest(self, user: AbstractBaseUser, digest: Digest, reference: str) -> None:
+        """Send one mail about all that waits; none to those without an address."""
+        if not (address := address_of(user)):
+            return
+        mute_url = page_url("mute", Muting(str(user.pk), self.name, EVERY_KIND).encode())
+        context = {
+            "digest": digest,
+            "mute_url": mute_url,
+            "preferences_url": page_url("notifications"),
+            "language": get_language(),
+            "is_rtl": get_language_bidi(),
+        }
+        headers = _headers(_message_id(reference), mute_url)
+        self._hand_in(self._mail("digest", context, digest.subject, address, headers))
+
+    def _hand_in(self, mail: EmailMultiAlternatives) -> None:
         try:
             taken = mail.send()
         except (SMTPException, OSError) as error:
@@ -60,7 +84,26 @@ class MailChannel(Channel):
             raise ChannelError(self.name, problem, is_final=_is_final(error)) from error
         if not taken:
             raise ChannelError(self.name, "the mail server did not take it")
-        return Sent(_reference_of(message), message.subject or str(mail.subject))
+
+    def _mail(
+        self,
+        template: str,
+        context: dict[str, Any],
+        subject: str,
+        address: str,
+        headers: dict[str, str],
+    ) -> EmailMultiAlternatives:
+        text = render_to_string(f"dashboard/mail/{template}.txt", context)
+        mail = EmailMultiAlternatives(
+            subject=subject,
+            body=_BLANK_LINES.sub("\n\n", text).strip() + "\n",
+            from_email=self.options.get("from") or settings.DEFAULT_FROM_EMAIL,
+            to=[address],
+            headers=headers,
+        )
+        html = render_to_string(f"dashboard/mail/{template}.html", context)
+        mail.attach_alternative(html, "text/html")
+        return mail
 
     def _compose(self, message: Message) -> EmailMultiAlternatives:
         task = message.task
@@ -68,7 +111,9 @@ class MailChannel(Channel):
         if description is None:
             raise ChannelError(self.name, "nothing describes the question", is_final=True)
         notice = read_notice(task, description)
-        groups = _groups_of(message, description.groups)
+        principal = stands_in_for(task, message.user) if message.user else None
+        groups = _groups_of(principal or message.user, description.groups)
+        for_whom = "" if principal is None else name_of(principal)
         mute_url = _mute_url(message, self.name)
         context = {
             "notice": notice,
@@ -76,21 +121,16 @@ class MailChannel(Channel):
             "outcome": read_outcome(task.pk) if message.ends else None,
             **_links(message, notice),
             "groups": ", ".join(groups),
+            "principal": for_whom,
             "mute_url": mute_url,
             "language": get_language(),
             "is_rtl": get_language_bidi(),
         }
-        text = render_to_string("dashboard/mail/message.txt", context)
-        mail = EmailMultiAlternatives(
-            subject=f"Re: {message.subject}" if message.thread else _subject(notice, groups),
-            body=_BLANK_LINES.sub("\n\n", text).strip() + "\n",
-            from_email=self.options.get("from") or settings.DEFAULT_FROM_EMAIL,
-            to=[message.address],
-            headers=_headers(message, mute_url),
-        )
-        html = render_to_string("dashboard/mail/message.html", context)
-        mail.attach_alternative(html, "text/html")
-        return mail
+        subject = _subject(notice, groups, for_whom)
+        if message.thread:
+            subject = f"Re: {message.subject}"
+        headers = _headers(_reference_of(message), mute_url, message.thread)
+        return self._mail("message", context, subject, message.address, headers)
 
 
 def _is_final(error: Exception) -> bool:
@@ -112,14 +152,19 @@ def _links(message: Message, notice: Notice) -> dict[str, Any]:
     return {"url": url, "buttons": buttons}
 
 
-def _address_of(user: Any) -> str:
+def address_of(user: Any) -> str:
+    """Return where mails to a user go; empty when there is no address."""
     return str(getattr(user, user.get_email_field_name(), "") or "")
 
 
-def _subject(notice: Notice, groups: Sequence[str]) -> str:
+def _subject(notice: Notice, groups: Sequence[str], principal: str) -> str:
     """Return ``[Finance] Approve: Pay invoice 4711, due today 16:00``."""
-    subject = _("%(answer)s: %(title)s") % {
+    subject = _("%(answer)s: %(title)s")
+    if principal:
+        subject = _("%(answer)s for %(principal)s: %(title)s")
+    subject %= {
         "answer": notice.main_choice.label,
+        "principal": principal,
         "title": notice.title,
     }
     if len(subject) > MAX_SUBJECT:
@@ -131,9 +176,9 @@ def _subject(notice: Notice, groups: Sequence[str]) -> str:
     return " ".join(subject.split())
 
 
-def _groups_of(message: Message, names: Sequence[str]) -> list[str]:
-    """Return the groups through which the reader is asked, in the order of the description."""
-    groups = getattr(message.user, "groups", None)
+def _groups_of(user: AbstractBaseUser | None, names: Sequence[str]) -> list[str]:
+    """Return the groups through which somebody is asked, in the order of the description."""
+    groups = getattr(user, "groups", None)
     if groups is None or not names:
         return []
     own = set(groups.filter(name__in=names).values_list("name", flat=True))
@@ -147,14 +192,14 @@ def _mute_url(message: Message, channel: str) -> str:
     return page_url("mute", muting.encode())
 
 
-def _headers(message: Message, mute_url: str) -> dict[str, str]:
+def _headers(message_id: str, mute_url: str, thread: str = "") -> dict[str, str]:
     headers = {
-        "Message-ID": _reference_of(message),
+        "Message-ID": message_id,
         "Auto-Submitted": "auto-generated",
         "Content-Language": get_language() or settings.LANGUAGE_CODE,
     }
-    if message.thread:
-        headers |= {"In-Reply-To": message.thread, "References": message.thread}
+    if thread:
+        headers |= {"In-Reply-To": thread, "References": thread}
     if mute_url.startswith("https://"):  # nothing less may be pressed for people (RFC 8058)
         headers |= {
             "List-Unsubscribe": f"<{mute_url}>",
@@ -165,7 +210,10 @@ def _headers(message: Message, mute_url: str) -> dict[str, str]:
 
 def _reference_of(message: Message) -> str:
     """Return the Message-ID: the same on each attempt, so that readers drop a second copy."""
-    value = f"{message.pk} {message.asked_at}"
+    return _message_id(f"{message.pk} {message.asked_at}")
+
+
+def _message_id(value: str) -> str:
     digest = salted_hmac("signoff.message", value, algorithm="sha256").hexdigest()
     host = urlsplit(getattr(settings, "SIGNOFF_BASE_URL", "")).hostname or "signoff.invalid"
     return f"<{digest[:_REFERENCE_LENGTH]}@{host}>"

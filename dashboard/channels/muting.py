@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from typing import Any, NamedTuple, Self
 
+from django.contrib.auth.models import AbstractBaseUser
 from django.core import signing
 from django.db import models, transaction
 
@@ -10,6 +11,8 @@ from dashboard.models import HumanTask, NotificationPreference
 from dashboard.people import find_user
 from durable.conf import database_alias
 
+EVERY_KIND = "*"
+"""In a link that is about all questions: that of a digest."""
 _SALT = "signoff.mute"
 
 
@@ -32,6 +35,12 @@ class Muting(NamedTuple):
         except (signing.BadSignature, TypeError):
             return None
         return None if find_user(muting.user_key) is None else muting
+
+
+def preference_of(user: AbstractBaseUser, channel: str) -> NotificationPreference:
+    """Return what a user wants; what is not in the database yet wants everything."""
+    found = _preferences(channel).filter(user=user.pk).first()
+    return found or NotificationPreference(user_id=user.pk, channel=channel)
 
 
 def kind_of(task: HumanTask) -> str:

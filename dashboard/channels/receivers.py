@@ -7,6 +7,7 @@ from typing import Any
 from django.db import transaction
 from django.dispatch import receiver
 
+from dashboard.channels import digests
 from dashboard.channels.base import is_any_configured
 from dashboard.channels.executions import begin_announcing, begin_concluding
 from dashboard.models import Message
@@ -58,3 +59,9 @@ def conclude_forgotten(using: str, **_kwargs: Any) -> None:
     over = told.filter(task__promise__state__in=set(PromiseState) - {PromiseState.PENDING})
     ids = list(over.values_list("task", flat=True).distinct()[:BATCH])
     begin_concluding(ids, using=using, again=now_ms() // AGAIN_MS)
+
+
+@receiver(housekeeping, dispatch_uid="signoff-digests")
+def resume_digests(using: str, **_kwargs: Any) -> None:
+    """Begin those digests anew whose executions were ended by somebody else."""
+    digests.resume(using=using)

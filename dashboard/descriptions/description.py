@@ -6,15 +6,16 @@ Pure: knows neither the database nor who the names belong to. Keys that mean not
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any, NamedTuple
 
 import msgspec
 
 from dashboard.descriptions.answers import DEFAULT, AnswerOption, read_answers
+from dashboard.descriptions.confirmation import Confirmation, read_confirmation
 from dashboard.descriptions.form import read_form
-from dashboard.descriptions.policy import Policy, read_policy
+from dashboard.descriptions.policy import Policy, a_duration, read_policy
 from dashboard.descriptions.proposal import Proposal, read_proposal
 from dashboard.descriptions.reading import (
     MAX_ENTRIES,
@@ -33,6 +34,7 @@ from dashboard.descriptions.reading import (
     one_of,
 )
 from dashboard.descriptions.timing import Timing, check_timing, read_timing
+from dashboard.masking import MASK, is_secret
 
 KEY = "human_task"
 TAG = "signoff:task"
@@ -41,6 +43,8 @@ SCHEMA = 1
 MAX_BYTES = 64 * 1024
 MAX_WORD = 100
 MAX_ROUNDS = 1000
+MAX_UNDO = 30
+MAX_RELEASE_MS = 366 * 86_400_000
 
 
 class Fact(NamedTuple):
@@ -81,7 +85,11 @@ class Description:
     summary: labels of the facts that the list shows.
     secrets: paths of values that are shown to nobody without the right to.
     previous, round, rounds: the question that this one asks again, and how often it may.
-    draft_follows: whether what one person began to write goes to the next who takes it over.
+    draft_follows: whether what one person began to write goes to the next who takes it over; else
+        it is discarded.
+    confirm: what has to be given besides a yes.
+    undo: seconds in which an answer can be taken back, before it counts.
+    release_after: ms of silence after which a question that somebody took on is free again.
     """
 
     title: str
@@ -108,6 +116,9 @@ class Description:
     round: int = 1
     rounds: int | None = None
     draft_follows: bool = False
+    confirm: Confirmation | None = None
+    undo: int = 0
+    release_after: int = 0
     raw: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -120,9 +131,37 @@ class Description:
         """From when on answers are refused."""
         return self.timing.expires_at
 
+    def without_secrets(self) -> "Description":
+        """Return it with those texts masked that are secret; ``raw`` and what is filled in stay."""
+        texts = ("title", "question", "consequence", "context")
+        hidden: dict[str, Any] = {
+            one: MASK for one in texts if getattr(self, one) and self._hides(one)
+        }
+        answers = tuple(
+            replace(one, consequence=MASK)
+            if one.consequence and self._hides(f"answers/{place}/consequence")
+            else one
+            for place, one in enumerate(self.answers)
+        )
+        return replace(self, answers=answers, **hidden) if self.secrets else self
+
+    def _hides(self, path: str) -> bool:
+        return is_secret(f"/{path}", self.secrets)
+
     def answer(self, name: str) -> AnswerOption | None:
         """Return an answer by its name."""
         return next((one for one in self.answers if one.name == name), None)
+
+    def confirmation_of(self, option: AnswerOption) -> Confirmation | None:
+        """Return what has to be given with an answer: with a yes, or if none is one, with any."""
+        is_asked = option.approves or not any(one.approves for one in self.answers)
+        return self.confirm if is_asked else None
+
+
+def describes_itself(param_data: str | None, tags: Mapping[str, str]) -> bool:
+    """Whether the promise says something to people, be it right or wrong."""
+    payload = _decode_payload(param_data)
+    return (isinstance(payload, dict) and KEY in payload) or TAG in tags
 
 
 def read_description(param_data: str | None, tags: Mapping[str, str]) -> Description | None:
@@ -184,6 +223,9 @@ def _parse(source: Source, title: str) -> Description:
         round=source.get("round", _round, 1),
         rounds=source.get("rounds", _round, None),
         draft_follows=source.get("draft_follows", a_boolean, False),
+        confirm=source.get("confirm", read_confirmation, None),
+        undo=source.get("undo", _undo, 0),
+        release_after=source.get("release_after", _release, 0),
         raw=source.values,
     )
 
@@ -270,6 +312,17 @@ def _pointers(value: Any, path: str) -> tuple[str, ...]:
     if wrong := [one for one in pointers if not one.startswith("/")]:
         raise DescriptionError(path, f"{wrong[0]!r} must be a path like /facts/Salary")
     return pointers
+
+
+def _undo(value: Any, path: str) -> int:
+    return an_integer(value, path, least=1, most=MAX_UNDO)
+
+
+def _release(value: Any, path: str) -> int:
+    length = a_duration(value, path)
+    if not 60_000 <= length <= MAX_RELEASE_MS:
+        raise DescriptionError(path, "must be from a minute to a year")
+    return length
 
 
 def _round(value: Any, path: str) -> int:

@@ -21,6 +21,7 @@ class DescriptionError(ValueError):
         """``path`` leads to the value, as in ``human_task.facts[2]``."""
         super().__init__(f"{path}: {problem}")
         self.path = path
+        self.problem = problem
         self.title = ""
 
 

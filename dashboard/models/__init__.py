@@ -1,5 +1,6 @@
 """What the people's side keeps beside promises: questions, who may answer, what was done."""
 
+from dashboard.models.api_token import ApiToken
 from dashboard.models.audit import (
     ANSWERS,
     DECISIONS,
@@ -13,10 +14,13 @@ from dashboard.models.audit import (
 from dashboard.models.bulk import BulkItem, BulkJob
 from dashboard.models.delegation import Delegation
 from dashboard.models.draft import Comment, Draft
+from dashboard.models.held import HeldAnswer
 from dashboard.models.human_task import NO_DUE, Decider, HumanTask
 from dashboard.models.link import DecisionLink
 from dashboard.models.message import ChatIdentity, Message, MessageEvent, NotificationPreference
-from dashboard.models.saved_view import SavedView
+from dashboard.models.preference import Preference
+from dashboard.models.saved_view import DefaultView, Place, SavedView
+from dashboard.models.snooze import Snooze
 from dashboard.models.timing import Attendance, TaskMoment
 from dashboard.models.vote import Vote
 from dashboard.models.webhook import (
@@ -34,6 +38,7 @@ __all__ = [
     "ENDINGS",
     "NO_DUE",
     "Action",
+    "ApiToken",
     "Attendance",
     "AuditEntry",
     "AuditLink",
@@ -43,15 +48,20 @@ __all__ = [
     "Comment",
     "Decider",
     "DecisionLink",
+    "DefaultView",
     "Delegation",
     "Draft",
+    "HeldAnswer",
     "HumanTask",
     "Message",
     "MessageEvent",
     "NotificationPreference",
+    "Place",
+    "Preference",
     "Preset",
     "SavedView",
     "SignIn",
+    "Snooze",
     "TargetKind",
     "TaskMoment",
     "Vote",

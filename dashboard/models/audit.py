@@ -93,6 +93,9 @@ class Action(models.TextChoices):
     REPLY = "reply", _("reply")
     ESCALATE = "escalate", _("ask others as well")
     REVEAL = "reveal", _("reveal")
+    WRONG_PASSWORD = "wrong_password", _("give a wrong password")
+    TAKE_BACK = "take_back", _("take an answer back")
+    DESCRIBE = "describe", _("describe")
     BULK = "bulk", _("answer in bulk")
     DELEGATE = "delegate", _("delegate")
     REVOKE = "revoke", _("end delegation")
@@ -132,6 +135,7 @@ class TargetKind(models.TextChoices):
     LINK = "link", _("link")
     DELEGATION = "delegation", _("delegation")
     BULK = "bulk", _("bulk answer")
+    TOKEN = "token", _("API token")
 
 
 class CurrentTransaction(models.Func):

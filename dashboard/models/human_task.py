@@ -81,12 +81,18 @@ class HumanTask(models.Model):
         related_name="+",
     )
     claimed_at = models.BigIntegerField(null=True)
+    released_at = models.BigIntegerField(
+        null=True, help_text=_("When it is given back by itself, unless its holder does something.")
+    )
     waits_for_requester_since = models.BigIntegerField(
         null=True, help_text=_("Somebody asked back, and the requester has not replied.")
     )
     origin = IdField(help_text=_("Root of the execution that asks."))
     function = models.TextField(blank=True, help_text=_("Name of the root's function."))
     description = models.JSONField(default=dict, help_text=_("The description as it came."))
+    described_at = models.BigIntegerField(
+        null=True, help_text=_("When the API gave the description; empty for the promise's own.")
+    )
     problem = models.TextField(blank=True, help_text=_("What is wrong with the description."))
 
     class Meta:
@@ -100,6 +106,7 @@ class HumanTask(models.Model):
             ("override_separation", _("Can answer in spite of separation of duties")),
             ("manage_tasks", _("Can give questions to others")),
             ("reveal_secrets", _("Can reveal secret values")),
+            ("describe_tasks", _("Can describe what waits without a description")),
         ]
         indexes: ClassVar = [
             models.Index(
@@ -108,8 +115,13 @@ class HumanTask(models.Model):
                 condition=Q(settled_at__isnull=True),
             ),
             models.Index(
+                name="signoff_task_order",
+                fields=["priority", "due_at", "created_at", "promise"],
+                condition=Q(settled_at__isnull=True),
+            ),
+            models.Index(
                 name="signoff_task_unassigned",
-                fields=["due_at", "created_at", "promise"],
+                fields=["priority", "due_at", "created_at", "promise"],
                 condition=Q(settled_at__isnull=True, is_unassigned=True),
             ),
             models.Index(
@@ -129,10 +141,20 @@ class HumanTask(models.Model):
                 fields=["claimed_by", "due_at", "created_at", "promise"],
                 condition=Q(settled_at__isnull=True, claimed_by__isnull=False),
             ),
+            models.Index(
+                name="signoff_task_released",
+                fields=["released_at"],
+                condition=Q(settled_at__isnull=True, released_at__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
         return self.title or self.promise_id
+
+    @property
+    def asked_at(self) -> int:
+        """Since when people are asked: a description of the API may come later than the wait."""
+        return self.created_at if self.described_at is None else self.described_at
 
     @property
     def is_described(self) -> bool:
@@ -141,7 +163,15 @@ class HumanTask(models.Model):
 
     @cached_property
     def described(self) -> Description | None:
-        """What the description says; None when there is none that is right."""
+        """What the description says, without what is secret; None when there is none that is right.
+
+        Its ``raw`` is whole.
+        """
+        return self.revealed.without_secrets() if self.revealed is not None else None
+
+    @cached_property
+    def revealed(self) -> Description | None:
+        """All that the description says: for those to whom ``dashboard.revealing`` shows it."""
         return parse_description(self.description) if self.is_described else None
 
     @property

@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from dashboard.models.human_task import HumanTask
+from durable.models.fields import IdField
 
 
 class MessageEvent(models.TextChoices):
@@ -18,6 +19,7 @@ class MessageEvent(models.TextChoices):
 
     ASKED = "asked", _("asked")
     ASSIGNED = "assigned", _("handed over")
+    MENTIONED = "mentioned", _("mentioned")
     REMINDED = "reminded", _("reminded")
     ESCALATED = "escalated", _("escalated")
     EXPIRED = "expired", _("expired")
@@ -99,7 +101,7 @@ class Message(models.Model):
 
 
 class NotificationPreference(models.Model):
-    """What a user does not want to hear of on a channel."""
+    """What a user wants to hear of on a channel, and when."""
 
     id = models.BigAutoField(primary_key=True)
     user = models.ForeignKey(
@@ -108,6 +110,13 @@ class NotificationPreference(models.Model):
     channel = models.TextField()
     is_off = models.BooleanField(default=False, help_text=_("Nothing at all."))
     muted_types = models.JSONField(default=list, help_text=_("Kinds of questions."))
+    digest_hours = models.JSONField(
+        default=list,
+        help_text=_("Hours of the day at which one message comes in place of one a question."),
+    )
+    digest_execution = IdField(
+        default="", blank=True, help_text=_("Id of the execution that sends the next.")
+    )
 
     class Meta:
         verbose_name = _("notification preference")

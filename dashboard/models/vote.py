@@ -33,6 +33,10 @@ class Vote(models.Model):
         help_text=_("The deputy who answered in the person's place."),
     )
     cast_by_name = models.TextField(blank=True)
+    only_groups = models.JSONField(
+        null=True,
+        help_text=_("Ids of the groups for which the deputy answers; empty for all of the person."),
+    )
     answer = models.TextField()
     approves = models.BooleanField()
     comment = models.TextField(blank=True)

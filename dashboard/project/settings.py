@@ -5,6 +5,7 @@ DJANGO_DEBUG=false, makes it a production site that refuses to start half config
 
     DJANGO_DEBUG, DEBUG       development mode; when neither is set: true unless SECRET_KEY is set
     SECRET_KEY                required in production; in development made once, in var/secret_key
+    SECRET_KEY_FALLBACKS      keys from before, comma separated: what they signed stays good
     ALLOWED_HOSTS             host names of the site, comma separated; required in production
     DATABASE_URL              default sqlite:///<var>/signoff.sqlite3; see databases.py
     SIGNOFF_VAR_DIR           where the default database, the development key and collected static
@@ -14,6 +15,7 @@ DJANGO_DEBUG=false, makes it a production site that refuses to start half config
     SIGNOFF_BASE_URL          where people reach this site, as https://signoff.example.com: links in
                               messages lead there
     SIGNOFF_LINKS             personal links to questions: "login" or "bound"; none without it
+    SIGNOFF_LINK_HOURS        how long such a link lives; default 72
     SIGNOFF_CHANNELS          how people are told of questions: a JSON list, see docs/channels.md
     SIGNOFF_FORMS             Django forms and pydantic models that questions may name: JSON with
                               names and dotted paths, see docs/forms.md
@@ -23,6 +25,8 @@ DJANGO_DEBUG=false, makes it a production site that refuses to start half config
     SIGNOFF_WEBHOOK_DAYS      how long the log of incoming webhooks goes back; default 30
     SIGNOFF_GROUP             worker group that watches deadlines and sends messages
     SIGNOFF_APPS              further apps to install, with workflows of yours; comma separated
+    LANGUAGE_CODE             language of messages, and of pages where the browser asks for none
+                              that there is: en (default) or de
     TIME_ZONE, LOG_LEVEL      defaults UTC, INFO
     CSRF_TRUSTED_ORIGINS      origins of a proxy, comma separated
     PROXY_SSL_HEADER          header by which a trusted proxy says "https", as X-Forwarded-Proto
@@ -122,6 +126,7 @@ def _database_url() -> str:
 
 DEBUG = _is_debug()
 SECRET_KEY = _secret_key(debug=DEBUG)
+SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", default=[])
 ALLOWED_HOSTS = _allowed_hosts(debug=DEBUG)
 SIGNOFF_DEMO: bool = env.bool("SIGNOFF_DEMO", default=False)
 SIGNOFF_ENVIRONMENT: str = env.str("SIGNOFF_ENVIRONMENT", default="")
@@ -146,6 +151,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -208,7 +214,12 @@ LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "login"
 
-LANGUAGE_CODE = "en"
+LANGUAGE_CODE: str = env.str("LANGUAGE_CODE", default="en")
+LANGUAGES = [("en", "English"), ("de", "Deutsch")]
+# Ahead of Django's apps, which have other words for some of the same texts.
+LOCALE_PATHS = [BASE_DIR / "dashboard" / "locale"]
+LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
+LANGUAGE_COOKIE_SAMESITE = "Lax"
 USE_TZ = True
 TIME_ZONE: str = env.str("TIME_ZONE", default="UTC")
 
@@ -232,6 +243,7 @@ if _proxy_ssl_header:
 if not DEBUG:
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
+    LANGUAGE_COOKIE_SECURE = True
     SECURE_SSL_REDIRECT: bool = env.bool("SECURE_SSL_REDIRECT", default=True)
     SECURE_HSTS_SECONDS: int = env.int("SECURE_HSTS_SECONDS", default=0)
     SECURE_HSTS_INCLUDE_SUBDOMAINS: bool = env.bool("SECURE_HSTS_INCLUDE_SUBDOMAINS", default=False)
@@ -261,6 +273,7 @@ LOGGING = {
 
 SIGNOFF_BASE_URL: str = env.str("SIGNOFF_BASE_URL", default="")
 SIGNOFF_LINKS: str | None = env.str("SIGNOFF_LINKS", default="") or None
+SIGNOFF_LINK_HOURS: float = env.float("SIGNOFF_LINK_HOURS", default=72.0)
 SIGNOFF_WEBHOOK_DAYS: int = env.int("SIGNOFF_WEBHOOK_DAYS", default=30)
 SIGNOFF_FORMS: dict[str, str] = env.json("SIGNOFF_FORMS", default={})
 SIGNOFF_CHANNELS: list[dict[str, Any]] = env.json("SIGNOFF_CHANNELS", default=[])

@@ -10,6 +10,7 @@ urlpatterns = [
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),
     path("", include("durable.observability.urls")),
+    path("api/", include("dashboard.api.urls")),
     path("", include("dashboard.urls")),
 ]
 

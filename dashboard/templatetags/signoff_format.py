@@ -1,6 +1,5 @@
 """Times, lengths, states, icons and payloads as every page shows them."""
 
-import datetime as dt
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -15,7 +14,9 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from dashboard.payloads import Payload
+from dashboard.clocks import day_text, length_text, local, whole_text
+from dashboard.languages import choices
+from dashboard.payloads import Payload, characters
 from dashboard.states import Status
 from durable.clock import now_ms
 
@@ -32,37 +33,18 @@ LONG_STRING = 2000
 MAX_VALUES = 2000
 MAX_DEPTH = 12
 
-_UNITS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 _SECONDS = ":%S"
 _MARKS = "dashboard/marks.svg"
 _ICONS = "dashboard/icons.svg"
+# Pages that are read from right to left show these mirrored.
+_DIRECTED = frozenset({"chevron-right", "corner-up-left", "list-checks", "list-tree", "log-out"})
 _OWN_MARKS = frozenset({status.mark for status in Status} | {"logo", "system", "alert", "latent"})
 
 
 @register.filter
 def duration(length_ms: float | None) -> str:
     """Return a length in two units at most: ``12 ms``, ``1.2 s``, ``3 min 20 s``, ``1 d 3 h``."""
-    if length_ms is None:
-        return ""
-    if length_ms < 1000:
-        return f"{max(0, round(length_ms))} ms"
-    seconds = length_ms / 1000
-    if seconds < 10:
-        return f"{seconds:.1f} s".replace(".0 ", " ")
-    return " ".join(_two_units(round(seconds)))
-
-
-def _two_units(seconds: int) -> Iterator[str]:
-    for place, (unit, size) in enumerate(_UNITS):
-        if seconds < size:
-            continue
-        whole, rest = divmod(seconds, size)
-        yield f"{whole} {unit}"
-        if place + 1 < len(_UNITS):
-            smaller, smaller_size = _UNITS[place + 1]
-            if rest // smaller_size:
-                yield f"{rest // smaller_size} {smaller}"
-        return
+    return "" if length_ms is None else length_text(length_ms)
 
 
 @register.filter
@@ -96,7 +78,7 @@ def clock(instant_ms: int | None, precision: str = "minute") -> str:
         return _("never")
     text = wall_clock(instant_ms)
     if precision == "second":
-        text += f"{_local(instant_ms):{_SECONDS}}"
+        text += f"{local(instant_ms):{_SECONDS}}"
     return _time(instant_ms, text, "absolute")
 
 
@@ -105,18 +87,13 @@ def relative(instant_ms: int, now: int) -> str:
     seconds = abs(instant_ms - now) // 1000
     if seconds < 5:
         return _("just now")
-    unit, size = next((unit, size) for unit, size in _UNITS if seconds >= size)
     text = _("%(length)s ago") if instant_ms <= now else _("in %(length)s")
-    return text % {"length": f"{seconds // size} {unit}"}
+    return text % {"length": whole_text(seconds)}
 
 
 def wall_clock(instant_ms: int) -> str:
     """Return date and time to the minute, and the year where it is not this one."""
-    local = _local(instant_ms)
-    shape = "{0.day} {0:%b}, {0:%H:%M}"
-    if local.year != timezone.localtime().year:
-        shape = "{0.day} {0:%b %Y}, {0:%H:%M}"
-    return shape.format(local)
+    return day_text(local(instant_ms), timezone.localdate())
 
 
 @register.filter
@@ -125,16 +102,12 @@ def is_never(instant_ms: int) -> bool:
     return instant_ms >= min(FOREVER_MS, now_ms() + DISTANT_MS)
 
 
-def _local(instant_ms: int) -> dt.datetime:
-    return timezone.localtime(dt.datetime.fromtimestamp(instant_ms / 1000, tz=dt.UTC))
-
-
 def _time(instant_ms: int, text: str, form: str) -> SafeString:
-    local = _local(instant_ms)
+    at = local(instant_ms)
     return format_html(
         '<time datetime="{}" title="{}" data-form="{}">{}</time>',
-        local.isoformat(timespec="milliseconds"),
-        f"{local:%Y-%m-%d %H:%M:%S} {local.tzname() or ''}".rstrip(),
+        at.isoformat(timespec="milliseconds"),
+        f"{at:%Y-%m-%d %H:%M:%S} {at.tzname() or ''}".rstrip(),
         form,
         text,
     )
@@ -144,15 +117,17 @@ def _time(instant_ms: int, text: str, form: str) -> SafeString:
 def icon(name: str, label: str = "") -> SafeString:
     """Return an icon of one of the sprites; with a label it is an image, without decoration."""
     sprite = static(_MARKS if name in _OWN_MARKS else _ICONS)
+    kind = "icon is-directed" if name in _DIRECTED else "icon"
     if label:
         return format_html(
-            '<svg class="icon" role="img" aria-label="{}"><use href="{}#{}"></use></svg>',
+            '<svg class="{}" role="img" aria-label="{}"><use href="{}#{}"></use></svg>',
+            kind,
             label,
             sprite,
             name,
         )
     return format_html(
-        '<svg class="icon" aria-hidden="true"><use href="{}#{}"></use></svg>', sprite, name
+        '<svg class="{}" aria-hidden="true"><use href="{}#{}"></use></svg>', kind, sprite, name
     )
 
 
@@ -177,7 +152,7 @@ def cut_middle(text: str, length: int = 32) -> str:
 
 
 @register.simple_tag
-def payload(content: Payload, label: str = "value") -> SafeString:
+def payload(content: Payload, label: str = "") -> SafeString:
     """Return a payload as a tree of ``<details>``, which needs no script to fold."""
     if content.is_empty:
         return format_html('<p class="empty-value">{}</p>', _("nothing"))
@@ -185,7 +160,9 @@ def payload(content: Payload, label: str = "value") -> SafeString:
         return format_html('<pre class="raw">{}</pre>', _shorten(content.text))
     budget = iter(range(MAX_VALUES))
     return format_html(
-        '<div class="json" aria-label="{}">{}</div>', label, _json(content.value, 0, budget)
+        '<div class="json" aria-label="{}">{}</div>',
+        label or _("value"),
+        _json(content.value, 0, budget),
     )
 
 
@@ -237,7 +214,7 @@ def _items(number: int) -> str:
 def _shorten(text: str) -> str:
     if len(text) <= LONG_STRING:
         return text
-    return f"{text[:LONG_STRING]}… ({len(text):,} characters)"
+    return f"{text[:LONG_STRING]}… {characters(len(text))}"
 
 
 @register.simple_tag
@@ -245,6 +222,12 @@ def environment() -> str:
     """Return what this installation is called: production, staging; empty when it has no name."""
     name: str = getattr(settings, "SIGNOFF_ENVIRONMENT", "")
     return name
+
+
+@register.simple_tag
+def languages() -> list[tuple[str, str]]:
+    """Return the languages to choose from: code and own name."""
+    return choices()
 
 
 @register.simple_tag(takes_context=True)

@@ -1,21 +1,22 @@
 """``{% inbox_badge %}`` and ``{% task_panel promise_id %}``, for any page, and what they need."""
 
-import datetime as dt
 import json
 from typing import Any
 
 from django import template
 from django.contrib.auth.models import AnonymousUser
 from django.template.context import Context
-from django.utils import timezone
-from django.utils.formats import date_format
+from django.utils.formats import date_format, localize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from dashboard import question_ids
+from dashboard.belongings import belongings_of
+from dashboard.clocks import day_text, local, time_text, whole_text
 from dashboard.inbox_queries import COUNT_LIMIT, Tab, count_open
 from dashboard.markdown import to_html
+from dashboard.models import HumanTask
 from dashboard.panels import read_panel
 from dashboard.people import name_of
 from durable.clock import now_ms
@@ -33,12 +34,14 @@ def inbox_badge(context: Context) -> dict[str, Any]:
 
 
 @register.inclusion_tag("dashboard/inbox/panel.html", takes_context=True)
-def task_panel(context: Context, promise_id: str) -> dict[str, Any]:
+def task_panel(context: Context, task: HumanTask | str) -> dict[str, Any]:
     """Show the decision panel of a question on any page; nothing to whom it is not for.
 
-    Without JavaScript an answer leads back to the page that the panel is on.
+    ``task`` is the question or its id. Without JavaScript an answer leads back to the page that the
+    panel is on.
     """
     request = context["request"]
+    promise_id = task.pk if isinstance(task, HumanTask) else str(task)
     now = now_ms()
     return {
         "panel": read_panel(promise_id, request.user, now),
@@ -47,6 +50,12 @@ def task_panel(context: Context, promise_id: str) -> dict[str, Any]:
         "csrf_token": context.get("csrf_token"),
         "next_page": request.get_full_path(),
     }
+
+
+@register.simple_tag(takes_context=True)
+def has_single_keys(context: Context) -> bool:
+    """Whether single letters do something for the reader."""
+    return belongings_of(context["user"]).has_single_keys
 
 
 @register.filter
@@ -70,18 +79,16 @@ def element_id(promise_id: str) -> str:
 @register.simple_tag
 def at(instant_ms: int, now: int) -> SafeString:
     """Return when something was done, as a sentence ends: ``at 14:02``, ``on 3 May, 14:02``."""
-    moment = timezone.localtime(dt.datetime.fromtimestamp(instant_ms / 1000, tz=dt.UTC))
-    today = timezone.localtime(dt.datetime.fromtimestamp(now / 1000, tz=dt.UTC)).date()
+    moment, today = local(instant_ms), local(now).date()
     if moment.date() == today:
-        text, shape = _("at %(time)s"), "H:i"
+        text, shown = _("at %(time)s"), time_text(moment)
     else:
-        shape = "j M, H:i" if moment.year == today.year else "j M Y, H:i"
-        text = _("on %(time)s")
+        text, shown = _("on %(time)s"), day_text(moment, today)
     element = format_html(
         '<time datetime="{}" title="{}">{}</time>',
         moment.isoformat(timespec="seconds"),
         date_format(moment, "Y-m-d H:i:s T"),
-        date_format(moment, shape),
+        shown,
     )
     return format_html(text.replace("%(time)s", "{}"), element)
 
@@ -105,7 +112,8 @@ def fact(value: Any) -> str:
         case None:
             return _("none")
         case int() | float():
-            return str(value)
+            # Not always HTML: what is marked as such is of a kind that is no JSON.
+            return "" + str(localize(value))
         case _:
             return json.dumps(value, ensure_ascii=False)
 
@@ -126,11 +134,4 @@ def waiting(created_at: int, now: int) -> str:
 def _length(milliseconds: int, *, units: int) -> str:
     """Return a length in the largest units that it has."""
     minutes = milliseconds // 60_000
-    if minutes < 1:
-        return _("less than a minute")
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = [(days, _("d")), (hours, _("h")), (minutes, _("min"))]
-    first = next(place for place, (number, _unit) in enumerate(parts) if number)
-    shown = parts[first : first + units]
-    return " ".join(f"{number} {unit}" for number, unit in shown if number)
+    return whole_text(minutes * 60, units) if minutes else _("less than a minute")

@@ -16,13 +16,11 @@ from dashboard.answering import Actor
 from dashboard.delegations import delegate, delegations_of, revoke
 from dashboard.models import Delegation
 from dashboard.people import find_by_name
-from dashboard.permissions import has
+from dashboard.permissions import delegations_to_end
 from dashboard.views.inbox import for_people
 from durable.clock import now_ms
-from durable.conf import database_alias
 
 TEMPLATE = "dashboard/inbox/away.html"
-MANAGE = "signoff.manage_delegations"
 
 
 class AwayForm(forms.Form):
@@ -96,10 +94,7 @@ def away(request: HttpRequest) -> HttpResponse:
 @require_POST
 def end(request: HttpRequest, delegation_id: int) -> HttpResponse:
     """End a delegation: one's own, or with the right to anybody's."""
-    found = Delegation.objects.using(database_alias()).filter(pk=delegation_id)
-    if not has(request.user, MANAGE):
-        found = found.filter(principal=request.user.pk)
-    delegation = found.first()
+    delegation = delegations_to_end(request.user).filter(pk=delegation_id).first()
     if delegation is None:
         raise Http404
     revoke(delegation, Actor.of(request))

@@ -21,8 +21,10 @@ from dashboard.cancellation import cancel as cancel_execution
 from dashboard.cancellation import foresee
 from dashboard.details import Detail, Header, read_detail, read_header
 from dashboard.history import Place, read_history
+from dashboard.models import Place as ListPlace
 from dashboard.permissions import CANCEL_EXECUTIONS, VIEW_EXECUTIONS, visible_to
 from dashboard.queries import Cursor, Filters, find_root, list_executions, read_fleet
+from dashboard.saved_views import UNFILTERED, Strip, first_url
 from dashboard.states import BY_SLUG, Status
 from dashboard.tree_rows import MAX_OPEN, ancestors_of
 from dashboard.trees import Line, Pager, View, read_tree
@@ -44,11 +46,15 @@ for_operators = for_holders_of(VIEW_EXECUTIONS)
 @for_operators
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
-    """List executions, newest first."""
+    """List executions, newest first; without a query those of the reader's first view."""
+    first = first_url(request.user, ListPlace.EXECUTIONS)
+    if first and not request.GET and not wants_fragment(request):
+        return redirect(first)
     now = now_ms()
     filters = Filters.parse(request.GET)
     older = Cursor.parse(request.GET.get("older", ""))
     newer = Cursor.parse(request.GET.get("newer", ""))
+    strip = Strip.of(request.user, ListPlace.EXECUTIONS, request.GET)
     context = {
         "section": "executions",
         "now": now,
@@ -58,13 +64,14 @@ def index(request: HttpRequest) -> HttpResponse:
         "page": list_executions(filters, now, older=older, newer=newer),
         "query": filters.query().urlencode(),
         "is_first": older is None and newer is None,
+        "strip": strip,
     }
     if not wants_fragment(request):
         return render(request, LIST, context)
     response = render(request, f"{LIST}#executions", context)
     if request.headers.get("HX-Source") == "form#filters":
         # The address that a colleague gets says what was asked for and nothing else.
-        response["HX-Push-Url"] = f"{request.path}?{context['query']}".rstrip("?")
+        response["HX-Push-Url"] = strip.address
     return response
 
 
@@ -82,7 +89,9 @@ def _removable(filters: Filters) -> list[Removable]:
             query = filters.query()
             query.setlist(name, [one for one in values if one != value])
             label = str(BY_SLUG[str(value)].label) if name == "status" else str(value)
-            found.append(Removable(label, query.urlencode()))
+            if name == "internal":
+                label = _("Also internal ones")
+            found.append(Removable(label, query.urlencode() or UNFILTERED))
     return found
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from dashboard import claims, comments, revealing
@@ -58,6 +59,7 @@ def comment(request: HttpRequest, promise_id: str) -> HttpResponse:
     return _act(request, promise_id, comments.write, _given(request, "text"), Comment.Kind(kind))
 
 
+@sensitive_post_parameters("confirmation")
 @for_people
 @require_POST
 def draft(request: HttpRequest, promise_id: str) -> HttpResponse:
@@ -66,6 +68,7 @@ def draft(request: HttpRequest, promise_id: str) -> HttpResponse:
     if task is None:
         raise Http404
     kept = save_draft(task, request.user, request.POST)  # type: ignore[arg-type]
+    claims.note_life(task, request.user)  # type: ignore[arg-type]
     return HttpResponse(_("Draft kept") if kept else "", content_type="text/plain; charset=utf-8")
 
 

@@ -8,26 +8,30 @@ from typing import Any, Self
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
-from django.shortcuts import render, resolve_url
+from django.shortcuts import redirect, render, resolve_url
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
+from dashboard.belongings import belongings_of
 from dashboard.inbox_filters import PRIORITIES, Due, Filters
+from dashboard.inbox_order import Cursor
 from dashboard.inbox_queries import (
     Counts,
-    Cursor,
     Page,
+    Seen,
     Tab,
-    count_news,
     count_open,
     read_page,
     settled_since,
+    tab_named,
     tabs_of,
 )
+from dashboard.models import Place
 from dashboard.permissions import has
+from dashboard.saved_views import Strip, first_url
 from durable.clock import now_ms
 
 TEMPLATE = "dashboard/inbox/index.html"
@@ -99,10 +103,11 @@ class TabLink:
 
     @classmethod
     def all_of(cls, tabs: list[Tab], counts: Counts, current: Tab) -> list[Self]:
-        """Return the tabs in order."""
+        """Return the tabs in order; that of what is put off only where there is something in it."""
         return [
             cls(tab, None if tab is Tab.DONE else getattr(counts, tab), tab is current)
             for tab in tabs
+            if tab is not Tab.SNOOZED or tab is current or counts.snoozed
         ]
 
 
@@ -125,13 +130,14 @@ def read_list(request: HttpRequest, now: int) -> dict[str, Any]:
         "inbox_count": counts.answer,
         "page": read_page(request.user, tab, now, filters, after=after),
         "after": after,
+        "is_compact": belongings_of(request.user).is_compact,
+        "strip": Strip.of(request.user, Place.INBOX, request.GET),
     }
 
 
 def chosen_tab(request: HttpRequest, tabs: list[Tab]) -> Tab:
     """Return the tab in the query string, or the first for one that is unknown or not theirs."""
-    name = request.GET.get("tab", "")
-    return next((tab for tab in tabs if tab.value == name), tabs[0])
+    return tab_named(request.GET.get("tab", ""), tabs)
 
 
 @for_people
@@ -148,7 +154,11 @@ def show(request: HttpRequest) -> HttpResponse:
             page = read_page(request.user, tab, now, filters, after=after)
         context = {"page": page, "tab": tab, "now": now, "filters": filters}
         return render(request, f"{TEMPLATE}#cards", context)
-    return render(request, TEMPLATE, read_list(request, now))
+    context = read_list(request, now)
+    # Not before: whose first view it is was read along with the list.
+    if not request.GET and (url := first_url(request.user, Place.INBOX)):
+        return redirect(url)
+    return render(request, TEMPLATE, context)
 
 
 @for_people
@@ -158,16 +168,15 @@ def changes(request: HttpRequest) -> HttpResponse:
     now = now_ms()
     tabs = tabs_of(request.user)
     tab = chosen_tab(request, tabs)
-    since, known = _number(request, "since", now), _number(request, "known", 0)
-    news = count_news(request.user, tab, now, since, known)
-    counts = count_open(request.user, now, tabs)
+    seen = Seen(_number(request, "since", now), _number(request, "known", 0))
+    counts = count_open(request.user, now, tabs, shown=tab, seen=seen)
     context = {
         "now": now,
         "tab": tab,
         "tabs": TabLink.all_of(tabs, counts, tab),
-        "news": news,
+        "news": counts.news,
         "is_empty": request.GET.get("empty") == "1",
-        "settled": [] if tab is Tab.DONE else settled_since(request.user, now, since),
+        "settled": [] if tab is Tab.DONE else settled_since(request.user, now, seen.at),
     }
     return render(request, f"{TEMPLATE}#changes", context)
 

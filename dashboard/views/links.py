@@ -1,30 +1,43 @@
 """What a personal link opens: one question, for one person, and nothing around it."""
 
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth.models import AbstractBaseUser
 from django.contrib.auth.views import redirect_to_login
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render, resolve_url
 from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_http_methods, require_POST
 
-from dashboard import auditing, links
+from dashboard import auditing, holding, links
 from dashboard.answering import Actor, NoSuchQuestionError, Verdict
-from dashboard.decisions import decide
+from dashboard.drafts import drop_draft
 from dashboard.forms import form_for
 from dashboard.models import Action, HumanTask, SignIn, TargetKind
 from dashboard.panels import Panel, read_panel
 from dashboard.people import find_by_name, name_of
 from dashboard.permissions import MAKE_LINKS, has, visible_to
-from dashboard.rights import RefusedError
+from dashboard.rights import RefusedError, capacity_of
 from dashboard.views.inbox import for_people
 from durable.clock import now_ms
+from durable.conf import database_alias
 
 TEMPLATE = "dashboard/inbox/link.html"
+BAD_REQUEST = 400
+FORBIDDEN = 403
+CONFLICT = 409
+GONE = 410
+UNPROCESSABLE = 422
+NOT_FOR_YOU = gettext_lazy("This question is no longer for you.")
 
 
 @csrf_protect
@@ -43,41 +56,53 @@ def _follow(request: HttpRequest, token: str) -> HttpResponse:
         raise Http404
     try:
         link = links.open_link(token)
-    except links.BadLinkError:
-        return _say(request, _("This link is not complete, or was changed on the way."), 400)
-    except links.DeadLinkError:
-        return _say(request, _("This link has run out, or was taken back."), 410)
+    except links.BadLinkError as error:
+        return _say(request, error.sentence, BAD_REQUEST)
+    except links.DeadLinkError as error:
+        return _say(request, error.sentence, GONE)
     if request.user.is_authenticated and request.user.pk != link.recipient.pk:
-        sentence = _("This link is for %(name)s. Sign out first, if that is you.")
-        return _say(request, sentence % {"name": name_of(link.recipient)}, 403)
+        sentence = _("This link is for %(name)s.") % {"name": name_of(link.recipient)}
+        return _say(request, sentence, FORBIDDEN, may_sign_out=True)
     if link.needs_login and not request.user.is_authenticated:
         return redirect_to_login(request.get_full_path(), resolve_url(settings.LOGIN_URL))
     if request.method == "POST":
-        return _answer(request, link)
+        return (_take_back if "take_back" in request.POST else _answer)(request, link)
     return _show(request, link)
 
 
 def _answer(request: HttpRequest, link: links.OpenLink) -> HttpResponse:
     task = visible_to(link.recipient).filter(pk=link.task_id).first()
     if task is None:
-        return _say(request, _("This question is no longer for you."), 410)
+        return _say(request, NOT_FOR_YOU, GONE)
     form = form_for(task, request.POST, request.FILES)
-    if form.is_again:
+    if form.is_again:  # one more row, or one less
         return _show(request, link, form=form)
     chosen = request.POST.get("answer", "")
-    if link.answers and chosen not in link.answers:
-        return _say(request, _("This link does not offer this answer."), 400)
+    if chosen and link.answers and chosen not in link.answers:
+        return _say(request, _("This link does not offer this answer."), BAD_REQUEST)
     if not form.is_valid():
-        return _show(request, link, status=422, form=form)
+        return _show(request, link, status=UNPROCESSABLE, form=form)
     actor = Actor.at(request, link.recipient, SignIn.LINK)
     try:
-        verdict = decide(link.task_id, actor, form.to_answer())
+        verdict = holding.decide_or_hold(link.task_id, actor, form.to_answer(), request.POST)
     except NoSuchQuestionError:
-        return _say(request, _("This question is no longer for you."), 410)
+        return _say(request, NOT_FOR_YOU, GONE)
     except RefusedError as error:
-        return _show(request, link, status=403, form=form, refused=error.sentence)
+        return _show(request, link, status=FORBIDDEN, form=form, refused=error.sentence)
     if verdict is Verdict.LATE:
-        return _show(request, link, status=409, late=form)
+        return _show(request, link, status=CONFLICT, late=form)
+    if verdict is not Verdict.HELD:
+        drop_draft(task, link.recipient)
+    return HttpResponseRedirect(request.path, status=303)
+
+
+def _take_back(request: HttpRequest, link: links.OpenLink) -> HttpResponse:
+    try:
+        holding.take_back(link.task_id, Actor.at(request, link.recipient, SignIn.LINK))
+    except NoSuchQuestionError:
+        return _say(request, NOT_FOR_YOU, GONE)
+    except RefusedError as error:
+        return _show(request, link, status=CONFLICT, refused=error.sentence)
     return HttpResponseRedirect(request.path, status=303)
 
 
@@ -88,7 +113,10 @@ def _show(
         link.task_id, link.recipient, now_ms(), action=request.path, offered=link.answers, **shown
     )
     if panel is None:
-        return _say(request, _("This question is no longer for you."), 410)
+        return _say(request, NOT_FOR_YOU, GONE)
+    if status == UNPROCESSABLE and not panel.is_open:
+        # What is wrong with an answer no longer matters.
+        panel, status = replace(panel, late=shown["form"]), CONFLICT
     context = {
         "panel": panel,
         "recipient": getattr(link.recipient, "email", "") or link.recipient.get_username(),
@@ -97,24 +125,37 @@ def _show(
     return render(request, TEMPLATE, context, status=status)
 
 
-def _say(request: HttpRequest, sentence: str, status: int) -> HttpResponse:
-    return render(request, TEMPLATE, {"sentence": sentence}, status=status)
+def _say(
+    request: HttpRequest, sentence: Any, status: int, *, may_sign_out: bool = False
+) -> HttpResponse:
+    """Say why there is nothing to answer; what was written is given back."""
+    context = {
+        "sentence": sentence,
+        "written": request.POST.get("comment", "").strip(),
+        "may_sign_out": may_sign_out,
+    }
+    return render(request, TEMPLATE, context, status=status)
 
 
 @for_people
 @require_POST
 def make(request: HttpRequest, promise_id: str) -> HttpResponse:
-    """Make a link to a question for a person who may see it."""
+    """Make a link to a question for a person who may answer it.
+
+    Whoever makes it sees it, so it needs a login, however other links work: nobody answers in the
+    name of somebody else.
+    """
     if links.mode() is None or not has(request.user, MAKE_LINKS):
         raise Http404
     task = get_object_or_404(visible_to(request.user), pk=promise_id)
     recipient = find_by_name(request.POST.get("to", "").strip())
-    if recipient is None or not visible_to(recipient).filter(pk=promise_id).exists():
+    if recipient is None or not _may_answer(task, recipient):
         messages.error(request, _("There is nobody of this name who may answer this."))
     else:
-        url = links.make_link(task, recipient)
-        _record(request, Action.LINK, task, recipient.get_username())
-        messages.success(request, url)
+        with transaction.atomic(using=database_alias()):
+            url = links.make_link(task, recipient, needs_login=True)
+            _record(request, Action.LINK, task, recipient.get_username())
+        messages.success(request, _as_copy(url, recipient))
     return HttpResponseRedirect(reverse("signoff:task", args=[promise_id]), status=303)
 
 
@@ -125,9 +166,31 @@ def revoke(request: HttpRequest, promise_id: str) -> HttpResponse:
     if not has(request.user, MAKE_LINKS):
         raise Http404
     task = get_object_or_404(visible_to(request.user), pk=promise_id)
-    if links.revoke(links.links_to(task)):
-        _record(request, Action.UNLINK, task, "")
+    with transaction.atomic(using=database_alias()):
+        if links.revoke(links.links_to(task)):
+            _record(request, Action.UNLINK, task, "")
     return HttpResponseRedirect(reverse("signoff:task", args=[promise_id]), status=303)
+
+
+def _may_answer(task: HumanTask, user: AbstractBaseUser) -> bool:
+    task.claimed_by_id = None  # who has it now may give it back before the link runs out
+    try:
+        capacity_of(task, user)
+    except RefusedError:
+        return False
+    return True
+
+
+def _as_copy(url: str, recipient: AbstractBaseUser) -> SafeString:
+    return format_html(
+        '{} <code class="link-made">{}</code> '
+        '<button type="button" class="secondary outline small" data-copy-text="{}" hidden>{}'
+        "</button>",
+        _("A link for %(name)s, who signs in to use it:") % {"name": name_of(recipient)},
+        url,
+        url,
+        _("Copy"),
+    )
 
 
 def _record(request: HttpRequest, action: Action, task: HumanTask, name: str) -> None:

@@ -6,7 +6,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
-from dashboard.channels.muting import Muting, change, is_muted, is_off
+from dashboard.channels.muting import EVERY_KIND, Muting, change, is_muted, is_off
 from dashboard.people import find_user
 
 
@@ -21,10 +21,11 @@ def mute(request: HttpRequest, token: str) -> HttpResponse:
         raise Http404
     if request.method == "POST":
         act = request.POST.get("act", "mute")
-        everything = act in {"off", "on"}
+        everything = act in {"off", "on"} or muting.kind == EVERY_KIND
         change(muting, is_muted=act in {"mute", "off"}, everything=everything)
     context = {
         "muting": muting,
+        "is_about_all": muting.kind == EVERY_KIND,
         "reader": find_user(muting.user_key),
         "is_muted": is_muted(muting),
         "is_off": is_off(muting),

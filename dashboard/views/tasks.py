@@ -2,17 +2,22 @@
 
 from typing import Any
 
+from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST, require_safe
-from django_htmx.http import trigger_client_event
+from django_htmx.http import HttpResponseLocation, trigger_client_event
 
-from dashboard.answering import Actor, NoSuchQuestionError, Verdict
-from dashboard.decisions import decide as settle
+from dashboard import holding, wording
+from dashboard.answering import Actor, Answer, NoSuchQuestionError, Verdict
+from dashboard.belongings import belongings_of
 from dashboard.drafts import drop_draft
 from dashboard.forms import DecisionForm, form_for
+from dashboard.models import HumanTask
 from dashboard.panels import Panel, read_panel
 from dashboard.permissions import visible_to
 from dashboard.rights import RefusedError
@@ -35,11 +40,15 @@ def show(request: HttpRequest, promise_id: str) -> HttpResponse:
 @for_people
 @require_safe
 def state(request: HttpRequest, promise_id: str) -> HttpResponse:
-    """Say that a question is over, to a page that still shows its form; nothing while it waits."""
+    """Say what has become of a question, to a page that still shows its form.
+
+    That it is over, or that somebody is about to answer it; nothing while it just waits.
+    """
     panel = panel_for(request, promise_id)
-    if panel.is_open:
+    if panel.is_open and not panel.others and "watched" not in request.GET:
         return HttpResponse(status=204)
-    return render(request, f"{PANEL}#ended", {"panel": panel, "now": now_ms()})
+    partial = "about" if panel.is_open else "ended"
+    return render(request, f"{PANEL}#{partial}", {"panel": panel, "now": now_ms()})
 
 
 @for_people
@@ -50,6 +59,23 @@ def find(request: HttpRequest, promise_id: str) -> HttpResponse:
     return redirect("signoff:task", task.pk)
 
 
+@for_people
+@require_POST
+def take_back(request: HttpRequest, promise_id: str) -> HttpResponse:
+    """Take an answer back that is on its way, and show the form as it was filled in."""
+    try:
+        holding.take_back(promise_id, Actor.of(request))
+    except NoSuchQuestionError:
+        raise Http404 from None
+    except RefusedError as error:
+        panel = panel_for(request, promise_id, refused=error.sentence)
+        return respond(request, panel, status=CONFLICT)
+    if wants_fragment(request):
+        return announce(respond(request, panel_for(request, promise_id)))
+    return HttpResponseRedirect(next_page(request, promise_id), status=303)
+
+
+@sensitive_post_parameters("confirmation")
 @for_people
 @require_POST
 def decide(request: HttpRequest, promise_id: str) -> HttpResponse:
@@ -66,7 +92,8 @@ def decide(request: HttpRequest, promise_id: str) -> HttpResponse:
         status = UNPROCESSABLE if panel.is_open else CONFLICT
         return respond(request, panel, status=status)
     try:
-        verdict = settle(promise_id, Actor.of(request), form.to_answer())
+        actor = Actor.of(request)
+        verdict = holding.decide_or_hold(promise_id, actor, form.to_answer(), request.POST)
     except NoSuchQuestionError:
         raise Http404 from None
     except RefusedError as error:
@@ -75,10 +102,35 @@ def decide(request: HttpRequest, promise_id: str) -> HttpResponse:
     if verdict is Verdict.LATE:
         panel = panel_for(request, promise_id, late=form)
         return announce(respond(request, panel, status=CONFLICT))
-    drop_draft(task, request.user)  # type: ignore[arg-type]
+    if verdict is not Verdict.HELD:
+        drop_draft(task, request.user)  # type: ignore[arg-type]
+    panel = panel_for(request, promise_id)
+    if panel.next is not None and verdict is not Verdict.HELD and _goes_on(request):
+        return _go_on(request, panel.task, panel.next, form.to_answer())
     if wants_fragment(request):
-        return announce(respond(request, panel_for(request, promise_id)))
+        return announce(respond(request, panel))
     return HttpResponseRedirect(next_page(request, promise_id), status=303)
+
+
+def _goes_on(request: HttpRequest) -> bool:
+    """Whether the next question opens by itself: where the panel is not a part of another page."""
+    return belongings_of(request.user).advances and not request.POST.get("next")
+
+
+def _go_on(
+    request: HttpRequest, task: HumanTask, following: HumanTask, answer: Answer
+) -> HttpResponse:
+    """Open the next question, and say what became of the last."""
+    option = next((one for one in task.options if one.name == answer.name), None)
+    label = "" if option is None else option.label
+    deed = wording.outcome_of(answer.name, label, by="", is_mine=True)
+    sentence = _("%(deed)s: %(question)s") % {"deed": deed, "question": task}
+    url = reverse("signoff:task", args=[following.pk])
+    if not wants_fragment(request):
+        messages.success(request, sentence)
+        return HttpResponseRedirect(url, status=303)
+    response = HttpResponseLocation(url, target="#detail", swap="innerHTML")
+    return announce(trigger_client_event(response, "signoff:said", {"text": sentence}))
 
 
 def panel_for(
@@ -103,7 +155,10 @@ def respond(request: HttpRequest, panel: Panel, *, status: int = 200) -> HttpRes
     """Return the panel alone to htmx, else the whole inbox around it."""
     now = now_ms()
     if wants_fragment(request):
-        return render(request, PANEL, {"panel": panel, "now": now}, status=status)
+        # Where the panel is on another page, it stays there.
+        next_url = request.POST.get("next", "")
+        context = {"panel": panel, "now": now, "next_page": next_url}
+        return render(request, PANEL, context, status=status)
     context = read_list(request, now) | {"panel": panel}
     return render(request, TEMPLATE, context, status=status)
 

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from dashboard.answering import Actor
 from dashboard.models import Preset, WebhookAction, WebhookDelivery, WebhookEndpoint, WebhookSecret
 from dashboard.payloads import Payload
-from dashboard.permissions import VIEW_EXECUTIONS, has
+from dashboard.permissions import MANAGE_WEBHOOKS, VIEW_EXECUTIONS, has
 from dashboard.views.inbox import for_holders_of
 from dashboard.webhooks import endpoints, keys, logbook
 from dashboard.webhooks.forms import EndpointForm, KindForm, RequestForm, SecretForm
@@ -26,8 +26,6 @@ from dashboard.webhooks.receiving import WORDS, redeliver
 from dashboard.webhooks.rehearsing import Reading, read, rehearse
 from durable.clock import now_ms
 from durable.conf import database_alias
-
-MANAGE = "signoff.manage_webhooks"
 
 _FOLDER = "dashboard/webhooks"
 LIST = f"{_FOLDER}/list.html"
@@ -40,7 +38,7 @@ TEST = f"{_FOLDER}/test.html"
 
 _MAX_DIGITS = 18
 
-for_managers = for_holders_of(MANAGE)
+for_managers = for_holders_of(MANAGE_WEBHOOKS)
 
 
 @for_managers

@@ -2,7 +2,6 @@
 (() => {
   "use strict";
 
-  const SWITCH = "signoff-single-keys";
   const DRAFT = "signoff-draft:";
   const list = () => document.querySelector("[data-inbox]");
   const cards = () => [...document.querySelectorAll("[data-cards] .card")];
@@ -30,10 +29,11 @@
 
   // --- Keys ---
 
-  const singleKeys = () => storage("localStorage")?.getItem(SWITCH) !== "off";
+  const singleKeys = () => document.querySelector("[data-keys]")?.dataset.keys !== "off";
 
   const isTyping = (target) =>
-    target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName);
+    target.isContentEditable ||
+    (/^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) && !/^(checkbox|radio)$/.test(target.type));
 
   const move = (step) => {
     const all = cards();
@@ -45,15 +45,52 @@
     card.scrollIntoView({ block: "nearest" });
   };
 
-  let wanted = ""; // the answer to go to once the question is there
+  // An answer is chosen first and confirmed then: no key gives one by itself.
+  let chosen = { task: "", answer: "" };
 
-  // Goes to the button and stops there: Enter is the confirmation.
-  const goToAnswer = (key) => {
+  const showChosen = (panel) => {
+    const isHere = panel.dataset.task === chosen.task;
+    let isAny = false;
+    for (const button of panel.querySelectorAll(".answer")) {
+      const isChosen = isHere && button.value === chosen.answer;
+      button.classList.toggle("is-chosen", isChosen);
+      isAny ||= isChosen;
+    }
+    for (const hint of panel.querySelectorAll("[data-confirm-hint]")) hint.hidden = !isAny;
+  };
+
+  const choose = (panel, button) => {
+    if (!button || button.matches(":disabled")) return;
+    chosen = { task: panel.dataset.task, answer: button.value };
+    showChosen(panel);
+    button.focus();
+  };
+
+  const forget = (panel) => {
+    chosen = { task: "", answer: "" };
+    showChosen(panel);
+  };
+
+  const answerOf = (panel, key) => panel.querySelector(`.answer[data-key="${key}"]`);
+
+  const DEEDS = {
+    a: (panel) => choose(panel, answerOf(panel, "a")),
+    r: (panel) => choose(panel, answerOf(panel, "r")),
+    c: (panel) => panel.querySelector('.task-handling [data-key="c"]')?.click(),
+    e: (panel) => {
+      const field = panel.querySelector(".decision [name=comment], .task-handling [name=text]");
+      field?.closest("details")?.setAttribute("open", "");
+      field?.focus();
+    },
+  };
+
+  let wanted = ""; // what to do once the question is there
+
+  const inQuestion = (key) => {
     const card = document.activeElement?.closest?.(".card");
     const panel = document.querySelector(".task");
-    const isShown = panel && (!card || card.hasAttribute("aria-current"));
-    if (isShown) {
-      panel.querySelector(`.answer[data-key="${key}"]`)?.focus();
+    if (panel && (!card || card.hasAttribute("aria-current"))) {
+      DEEDS[key](panel);
     } else if (card) {
       wanted = key;
       card.click();
@@ -63,30 +100,47 @@
   const KEYS = {
     j: () => move(1),
     k: () => move(-1),
-    a: () => goToAnswer("a"),
-    r: () => goToAnswer("r"),
     x: () => currentCard()?.closest(".card-row")?.querySelector("[data-tick]")?.click(),
-    c: () => document.querySelector('.task [data-key="c"]')?.focus(),
-    e: () => document.querySelector(".task [name=comment]")?.focus(),
+    a: () => inQuestion("a"),
+    r: () => inQuestion("r"),
+    c: () => inQuestion("c"),
+    e: () => inQuestion("e"),
   };
 
-  const backToList = () => {
+  const backToList = (panel) => {
+    forget(panel);
     const card = document.querySelector("[data-cards] .card[aria-current]") ?? cards()[0];
     if (card?.checkVisibility?.() ?? card?.offsetParent) card.focus();
     else document.querySelector(".inbox-back")?.click();
   };
 
+  // Ctrl+Enter: gives the answer that was chosen, or asks for one.
+  const send = (form) => {
+    const panel = form.closest(".task");
+    const answers = [...form.querySelectorAll(".answer")];
+    const button = answers.find((one) => one.classList.contains("is-chosen"));
+    if (!button) choose(panel, answerOf(panel, "a") ?? answers.at(-1));
+    else if (!button.matches(":disabled")) form.requestSubmit(button);
+  };
+
   let goUntil = 0; // after g the shell's keys have their turn
 
   document.addEventListener("keydown", (event) => {
-    if (!list() || event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (document.querySelector("dialog[open]")) return;
+    if (event.defaultPrevented || event.altKey || document.querySelector("dialog[open]")) return;
+    if (event.ctrlKey || event.metaKey) {
+      const form = event.key === "Enter" && event.target.closest?.("[data-decision]");
+      if (!form || event.isComposing) return;
+      event.preventDefault();
+      send(form);
+      return;
+    }
+    if (!list()) return;
     if (event.key === "Escape") {
-      if (event.target.closest?.(".task")) {
-        event.preventDefault();
-        if (isTyping(event.target)) event.target.blur();
-        else backToList();
-      }
+      const panel = event.target.closest?.(".task");
+      if (!panel) return;
+      event.preventDefault();
+      if (isTyping(event.target)) event.target.blur();
+      else backToList(panel);
       return;
     }
     if (isTyping(event.target) || !singleKeys() || event.timeStamp < goUntil) return;
@@ -94,11 +148,6 @@
     if (!Object.hasOwn(KEYS, event.key)) return;
     event.preventDefault();
     KEYS[event.key]();
-  });
-
-  document.addEventListener("change", (event) => {
-    if (!event.target.matches("[data-keys-switch]")) return;
-    storage("localStorage")?.setItem(SWITCH, event.target.checked ? "on" : "off");
   });
 
   // --- Drafts: what was typed survives signing in again and going astray ---
@@ -114,10 +163,8 @@
     for (const field of root.querySelectorAll("[data-decision] textarea")) {
       field.value ||= storage("sessionStorage")?.getItem(draftKey(field)) ?? "";
     }
-    for (const keys of root.querySelectorAll("[data-keys]")) {
-      keys.hidden = false;
-      keys.querySelector("[data-keys-switch]").checked = singleKeys();
-    }
+    for (const button of root.querySelectorAll("[data-keys-open]")) button.hidden = false;
+    for (const panel of root.querySelectorAll(".task")) showChosen(panel);
     // Answered: the draft has done its work.
     for (const panel of root.querySelectorAll(".task.is-over")) {
       for (const name of ["comment", "value"]) {
@@ -145,11 +192,18 @@
 
   // --- htmx ---
 
+  let isActing = false; // whether the focus was in the question when it asked the server
   let firstNew = -1; // place of the first card that "Load more" brings
 
   document.addEventListener("htmx:before:request", (event) => {
     const { request, sourceElement } = event.detail.ctx;
     showBusy(request.form, request.submitter);
+    const within = sourceElement.closest?.(".task");
+    if (within) isActing = within.contains(document.activeElement);
+    if (request.submitter?.matches?.(".answer")) {
+      const { task } = request.submitter.closest(".task").dataset;
+      chosen = { task, answer: request.submitter.value };
+    }
     if (sourceElement.matches("[data-more]")) firstNew = cards().length;
   });
 
@@ -162,14 +216,32 @@
       cards()[firstNew].focus({ preventScroll: true });
       firstNew = -1;
     }
-    const panel = ["detail", "answer"].includes(target?.id) && target.querySelector(".task");
+    const isInPlace = Boolean(target?.matches?.(".task"));
+    const panel = isInPlace
+      ? document.querySelector(".task")
+      : ["detail", "answer"].includes(target?.id) && target.querySelector(".task");
     if (!panel) return;
+    if (isInPlace) {
+      // The part that had the focus is gone, and the new one does not ask for it.
+      const isLost = document.activeElement === document.body;
+      if (isLost && isActing && panel) heading(panel).focus({ preventScroll: true });
+      return;
+    }
     if (target.id === "detail") document.title = `${heading(panel).textContent} · Signoff`;
-    const button = wanted && panel.querySelector(`.answer[data-key="${wanted}"]`);
+    heading(panel).focus({ preventScroll: true });
+    if (wanted) DEEDS[wanted](panel);
     wanted = "";
-    (button || heading(panel)).focus({ preventScroll: true });
     panel.scrollIntoView({ block: "nearest" });
     if (panel.getBoundingClientRect().top < 0) panel.scrollIntoView();
+  });
+
+  // Going on to the next question, the page still says what became of the last.
+  document.addEventListener("signoff:said", (event) => {
+    const toasts = document.getElementById("toasts");
+    toasts.textContent = event.detail.text;
+    setTimeout(() => {
+      toasts.textContent = "";
+    }, 6000);
   });
 
   prepare(document);

@@ -2,29 +2,58 @@
 "use strict";
 
 (() => {
-  const search = document.querySelector("[data-search]");
+  const search = () => document.querySelector("[data-search], [data-inbox] .filters [name=q]");
   const entries = { i: ".sidenav a[href*='inbox']", e: ".sidenav a[href*='executions']" };
+  const help = document.querySelector("[data-keys]");
+  const NOT_TYPED = "[type=checkbox], [type=radio], [type=submit], [type=button]";
   let goUntil = 0;
 
   const isTyping = (element) =>
-    element.matches("input, textarea, select, [contenteditable]") || element.closest("dialog");
+    element.matches("input, textarea, select, [contenteditable]") && !element.matches(NOT_TYPED);
+
+  // Ctrl+Enter sends what is being written; a decision asks which answer, see inbox.js.
+  const send = (event) => {
+    const { form } = event.target;
+    if (event.target.tagName !== "TEXTAREA" || !form || form.matches("[data-decision]")) return;
+    event.preventDefault();
+    form.requestSubmit(form.querySelector("button:not([type=button], :disabled)"));
+  };
+
+  const goToSearch = () => {
+    const field = search();
+    if (!field) return;
+    field.closest("details")?.setAttribute("open", "");
+    field.focus();
+    field.select();
+  };
 
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-    if (isTyping(event.target)) {
-      if (event.key === "Escape" && event.target === search) search.blur();
+    if (event.altKey || event.defaultPrevented || document.querySelector("dialog[open]")) return;
+    if (event.ctrlKey || event.metaKey) {
+      if (event.key === "Enter" && !event.isComposing) send(event);
       return;
     }
-    if (event.key === "/" && search) {
+    if (isTyping(event.target)) {
+      if (event.key === "Escape" && event.target === search()) event.target.blur();
+      return;
+    }
+    if (help?.dataset.keys === "off") return;
+    if (event.key === "/" && search()) {
       event.preventDefault();
-      search.focus();
-      search.select();
+      goToSearch();
+    } else if (event.key === "?" && help) {
+      event.preventDefault();
+      help.showModal();
     } else if (event.key === "g") {
       goUntil = event.timeStamp + 1500;
     } else if (event.timeStamp < goUntil && entries[event.key]) {
       goUntil = 0;
       document.querySelector(entries[event.key])?.click();
     }
+  });
+
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("[data-keys-open]")) help?.showModal();
   });
 
   const closeMenus = (event) => {

@@ -7,9 +7,19 @@ from dashboard.answering import Actor
 from dashboard.claims import claim
 from dashboard.models import Action, AuditEntry, Decider, Draft, HumanTask, Vote
 from dashboard.rights import RefusedError
+from durable import signals
 from durable.models import Promise
 from durable.protocol.states import PromiseState
-from tests.dashboard.people import answer, ask, client_of, iso, make_user, settle, task_url
+from tests.dashboard.people import (
+    HOUR_MS,
+    answer,
+    ask,
+    client_of,
+    iso,
+    make_user,
+    settle,
+    task_url,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -169,3 +179,101 @@ def test_a_null_character_breaks_nothing(mia):
     assert "ab" in mia.get(task_url("q")).text
     refused = mia.post(f"{task_url('q')}hand-over/", {"to": "j\0x", "note": "\0"})
     assert "There is nobody of this name." in refused.text
+
+
+# --- Silence, and what was begun to be written ---
+
+
+def silent(promise_id="q"):
+    """Let nobody have done anything for too long."""
+    HumanTask.objects.filter(pk=promise_id).update(released_at=1)
+    signals.housekeeping.send(None, using="default")
+
+
+def test_after_much_silence_it_is_free_again(mia, jon):
+    ask("q", groups=["finance"], release_after="PT4H")
+    mia.post(f"{task_url('q')}claim/")
+    signals.housekeeping.send(None, using="default")
+    assert holder_of("q") == "mia"
+    task = HumanTask.objects.get(pk="q")
+    assert task.released_at == task.claimed_at + 4 * HOUR_MS
+    assert "free again without a sign of life" in jon.get(task_url("q")).text
+
+    silent()
+
+    assert holder_of("q") is None
+    entry = AuditEntry.objects.get(target="q", action=Action.RELEASE)
+    assert (entry.actor, entry.state_before) == (None, "mia")
+    assert "mia has not done anything with it for a while" in jon.get(task_url("q")).text
+    assert jon.post(f"{task_url('q')}claim/").status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("act", "data"),
+    [("draft", {"comment": "half"}), ("comment", {"kind": "remark", "text": "I am on it"})],
+)
+def test_whoever_does_something_keeps_it(mia, jon, act, data):
+    ask("q", groups=["finance"], release_after="PT4H")
+    mia.post(f"{task_url('q')}claim/")
+    HumanTask.objects.update(released_at=1)
+
+    jon.post(f"{task_url('q')}{act}/", data)
+    assert HumanTask.objects.get().released_at == 1
+    mia.post(f"{task_url('q')}{act}/", data)
+    signals.housekeeping.send(None, using="default")
+
+    assert holder_of("q") == "mia"
+
+
+def test_without_a_limit_it_stays(mia):
+    ask("q", groups=["finance"])
+
+    mia.post(f"{task_url('q')}claim/")
+
+    assert HumanTask.objects.get().released_at is None
+
+
+def test_handed_over_the_silence_begins_anew_and_given_back_it_ends(mia, jon):
+    ask("q", groups=["finance"], release_after="PT4H")
+    mia.post(f"{task_url('q')}claim/")
+    HumanTask.objects.update(released_at=1)
+
+    mia.post(f"{task_url('q')}hand-over/", {"to": "jon"})
+    assert HumanTask.objects.get().released_at > 1
+    jon.post(f"{task_url('q')}release/")
+    assert HumanTask.objects.get().released_at is None
+
+
+def test_what_is_over_is_not_given_back(mia):
+    ask("q", groups=["finance"], release_after="PT4H")
+    mia.post(f"{task_url('q')}claim/")
+    answer(mia, "q")
+
+    silent()
+
+    assert holder_of("q") == "mia"
+    assert not AuditEntry.objects.filter(action=Action.RELEASE).exists()
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_the_draft_goes_along_or_is_discarded(mia, jon, follows):
+    ask("q", groups=["finance"], draft_follows=follows)
+    mia.post(f"{task_url('q')}claim/")
+    mia.post(f"{task_url('q')}draft/", {"comment": "half a thought"})
+
+    mia.post(f"{task_url('q')}hand-over/", {"to": "jon"})
+
+    assert Draft.objects.exists() is follows
+    assert ("half a thought" in jon.get(task_url("q")).text) is follows
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_the_draft_of_who_gave_it_back(mia, jon, follows):
+    ask("q", groups=["finance"], draft_follows=follows)
+    mia.post(f"{task_url('q')}claim/")
+    mia.post(f"{task_url('q')}draft/", {"comment": "half a thought"})
+    mia.post(f"{task_url('q')}release/")
+
+    jon.post(f"{task_url('q')}claim/")
+
+    assert Draft.objects.get().user.username == ("jon" if follows else "mia")

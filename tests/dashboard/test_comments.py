@@ -1,8 +1,12 @@
 """Remarks, questions back to the requester, and what was begun to be written."""
 
 import pytest
+from django.contrib.auth.models import User
 
+from dashboard.channels.announcing import announce
 from dashboard.models import Action, AuditEntry, Comment, Draft, HumanTask
+from durable.models import Promise
+from tests.dashboard.outside import mail_server
 from tests.dashboard.people import (
     answer,
     ask,
@@ -13,6 +17,7 @@ from tests.dashboard.people import (
     settle,
     start_run,
     task_url,
+    unpack,
 )
 
 pytestmark = pytest.mark.django_db
@@ -75,8 +80,27 @@ def test_while_the_requester_is_asked_the_deadline_waits(mia, asker, monkeypatch
     assert after.waits_for_requester_since is None
     assert 60_000 <= after.due_at - before.due_at < 90_000
     assert "Number 9" in mia.get(task_url("q")).text
-    acts = AuditEntry.objects.filter(target="q").order_by("pk").values_list("action", flat=True)
-    assert list(acts) == [Action.ASK, Action.REPLY]
+    asked, replied = AuditEntry.objects.filter(target="q").order_by("pk")
+    assert (asked.action, replied.action) == (Action.ASK, Action.REPLY)
+    assert replied.details == {
+        "paused_ms": after.due_at - before.due_at,
+        "due_before": before.due_at,
+        "due_after": after.due_at,
+    }
+
+
+def test_the_page_says_that_the_deadline_stands_still(mia, asker):
+    ask("q", tags=child_of("run-1"), users=["mia"], due=iso(2))
+
+    say(mia, "Which order?", "asked")
+
+    page = mia.get(task_url("q")).text
+    assert "until they reply the deadline stands still" in page
+    assert "You asked the requester; the deadline stands still" in page
+    say(asker, "Number 9", "replied")
+    page = mia.get(task_url("q")).text
+    assert "until they reply" not in page
+    assert "Ann replied; the deadline goes on" in page
 
 
 def test_only_the_requester_replies_and_only_when_asked(mia, asker):
@@ -164,3 +188,93 @@ def test_remarks_end_with_the_question(mia):
     settle("q")
 
     assert "Add the remark" not in mia.get(task_url("q")).text
+
+
+# --- Who hears of it ---
+
+SENTENCES = (
+    "You are mentioned in a remark on this.",
+    "You are asked about this before it can be answered.",
+    "There is a reply to what was asked about this.",
+)
+
+
+@pytest.fixture
+def mails(settings):
+    """What a mail server gets, once ``deliver`` has done what the workers do."""
+    with mail_server() as server:
+        settings.SIGNOFF_CHANNELS = [{"channel": "mail", "from": "signoff@example.org"}]
+        settings.SIGNOFF_BASE_URL = "https://signoff.example.org"
+        settings.MAILERS = {
+            "default": {
+                "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+                "OPTIONS": {"host": "127.0.0.1", "port": server.port, "timeout": 10},
+            }
+        }
+        yield server.mails
+
+
+def deliver(event="mentioned"):
+    """Send the messages of an event."""
+    begun = Promise.objects.filter(function="signoff.announce").order_by("created_at", "pk")
+    for one in begun:
+        args = unpack(one.param_data)["args"]
+        if args[1:2] == [event]:
+            announce(*args)
+
+
+def told(mails):
+    bodies = [mail.get_body(("plain",)).get_content() for mail in mails]
+    return [
+        (mail["To"], next((one for one in SENTENCES if one in body), ""))
+        for mail, body in zip(mails, bodies, strict=True)
+    ]
+
+
+def test_who_is_mentioned_is_told(mia, mails):
+    make_user("jon", email="jon@example.org", first_name="Jon")
+    ask("q", users=["mia", "jon"])
+
+    say(mia, "Have you seen this, @jon? And @jon, what of a@jon.example?")
+    deliver()
+
+    assert told(mails) == [("jon@example.org", SENTENCES[0])]
+    assert AuditEntry.objects.get(target="q").details == {"mentioned": ["jon"]}
+
+
+def test_names_end_where_sentences_do(mia, mails):
+    make_user("jon.b", email="jon@example.org")
+    ask("q", users=["mia", "jon.b"])
+
+    say(mia, "Ask @jon.b.")
+    deliver()
+
+    assert [to for to, _text in told(mails)] == ["jon@example.org"]
+
+
+@pytest.mark.parametrize("name", ["eve", "nobody", "gone", "mia"])
+def test_strangers_hear_nothing(mia, mails, name):
+    make_user("eve", email="eve@example.org")
+    make_user("gone", email="gone@example.org", is_active=False)
+    ask("q", users=["mia", "gone"])
+
+    assert say(mia, f"What does @{name} say?").status_code == 303
+    deliver()
+
+    assert told(mails) == []
+    assert AuditEntry.objects.get(target="q").details == {}
+
+
+def test_the_requester_hears_that_they_are_asked_and_the_asker_of_the_reply(asker, mails):
+    User.objects.filter(username="ann").update(email="ann@example.org")
+    mia = client_of(make_user("mia", email="mia@example.org"))
+    ask("q", tags=child_of("run-1"), users=["mia"])
+
+    say(mia, "Which order?", "asked")
+    say(asker, "Number 9", "replied")
+    deliver()
+
+    assert told(mails) == [
+        ("ann@example.org", SENTENCES[1]),
+        ("mia@example.org", SENTENCES[2]),
+    ]

@@ -1,13 +1,20 @@
 """Standing in for others."""
 
+from random import Random
+
 import pytest
+from django.contrib.auth.models import Group, Permission
 from django.core.exceptions import ValidationError
 
 from dashboard.answering import Actor
 from dashboard.delegations import delegate, revoke
-from dashboard.models import Action, AuditEntry, Delegation
+from dashboard.descriptions.policy import Kind, read_policy
+from dashboard.descriptions.reading import DescriptionError
+from dashboard.models import Action, AuditEntry, Delegation, HumanTask, Vote
+from dashboard.policies import policy_of, progress_of
 from durable.clock import now_ms
 from durable.models import Promise
+from durable.protocol.states import PromiseState
 from tests.dashboard.people import (
     HOUR_MS,
     answer,
@@ -19,6 +26,7 @@ from tests.dashboard.people import (
     task_url,
     unpack,
 )
+from tests.dashboard.policies import any_policy
 
 pytestmark = pytest.mark.django_db
 
@@ -176,3 +184,101 @@ def test_the_page_says_what_is_wrong(mia, jon, given, sentence):
     assert response.status_code == 422
     assert sentence in response.text
     assert not Delegation.objects.exists()
+
+
+# --- Several answer together, and a deputy stands in for a part of somebody ---
+
+BOTH = {"all_of": [{"user": "mia"}, {"group": "finance"}], "reject": {"count": 2}}
+
+
+def filled(client, promise_id="q"):
+    """Who fills which requirement, as the page has it."""
+    lines = client.get(task_url(promise_id)).context["panel"].requirements.requirements
+    return [[ballot.name for ballot in one.filled_by] for one in lines]
+
+
+def test_a_deputy_for_a_group_fills_what_the_group_is_asked_and_no_more(mia, jon):
+    make_user("ann", groups=("finance",), first_name="Ann", last_name="Lund")
+    go_away(mia, jon, group=mia.groups.get())
+    ask("alone", policy={"all_of": [{"user": "mia"}, {"user": "ann"}]})
+    ask("q", policy=BOTH)
+
+    assert client_of(jon).get(task_url("alone")).status_code == 404
+    assert answer(client_of(jon), "q").status_code == 303
+    assert filled(client_of(mia)) == [[], [], ["Mia Kern"]]
+    page = client_of(mia).get(task_url("q")).text
+    assert "(answered by Jon Berg, deputy)" in page
+    assert Promise.objects.get(pk="q").state == PromiseState.PENDING
+
+
+def test_a_deputy_for_all_fills_whatever_is_asked_of_the_person(mia, jon):
+    go_away(mia, jon)
+    ask("q", policy=BOTH)
+
+    answer(client_of(jon), "q")
+
+    assert filled(client_of(mia)) == [[], ["Mia Kern"], []]
+
+
+def test_a_deputy_for_two_groups_fills_either(mia, jon):
+    mia.groups.add(Group.objects.create(name="legal"))
+    for group in mia.groups.all():
+        go_away(mia, jon, group=group)
+    ask("q", policy={"all_of": [{"user": "mia"}, {"group": "legal"}, {"user": "ann"}]})
+
+    answer(client_of(jon), "q")
+
+    assert filled(client_of(mia)) == [[], [], ["Mia Kern"], []]
+
+
+def test_a_deputy_for_a_group_objects_only_for_it(mia, jon):
+    make_user("ann")
+    go_away(mia, jon, group=mia.groups.get())
+    policy = {"all_of": [{"user": "ann"}, {"group": "finance"}], "veto": [{"user": "mia"}]}
+    ask("q", policy=policy | {"reject": {"count": 2}})
+
+    answer(client_of(jon), "q", "reject", comment="no")
+
+    assert Promise.objects.get(pk="q").state == PromiseState.PENDING
+
+
+def test_what_the_person_said_stays_before_what_a_deputy_for_a_part_says(mia, jon):
+    go_away(mia, jon, group=mia.groups.get())
+    ask("q", policy={"all_of": [{"user": "mia"}, {"group": "finance"}, {"user": "x"}]})
+    answer(client_of(mia), "q")
+
+    page = client_of(jon).get(task_url("q"))
+    refused = answer(client_of(jon), "q", "reject")
+
+    assert "Mia Kern has answered this themself." in page.text
+    assert refused.status_code == 403
+    assert Vote.objects.get().approves
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_nobody_fills_a_requirement_that_they_may_not(mia, seed):
+    """Whatever the policy: what a deputy for a group fills is for the group, or for anyone."""
+    random = Random(seed)
+    mia.user_permissions.set(Permission.objects.filter(codename="reveal_secrets"))
+    policy = any_policy(random)
+    while problem_of(policy):
+        policy = any_policy(random)
+    deputy = make_user("deputy")
+    go_away(mia, deputy, group=mia.groups.get())
+    ask("q", policy=policy | {"reject": "impossible"}, groups=["finance"])
+
+    answer(client_of(deputy), "q", random.choice(["approve", "reject"]), comment="so")
+
+    task = HumanTask.objects.get(pk="q")
+    lines = zip(policy_of(task).nodes, progress_of(task, now_ms()).requirements, strict=True)
+    for node, line in lines:
+        if line.filled_by or line.rejected_by:
+            assert node.kind is Kind.ANYONE or (node.kind, node.name) == (Kind.GROUP, "finance")
+
+
+def problem_of(policy):
+    try:
+        read_policy(policy, "policy")
+    except DescriptionError as error:
+        return str(error)
+    return ""

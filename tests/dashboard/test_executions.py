@@ -26,7 +26,8 @@ from tests.dashboard.factories import (
     step,
     suspend,
 )
-from tests.dashboard.people import client_of, make_user
+from tests.dashboard.people import ask as ask_people
+from tests.dashboard.people import client_of, iso, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -861,3 +862,35 @@ def test_what_is_over_is_not_cancelled(operator):
 
 def test_a_step_is_not_cancelled_by_itself(operator, order):
     assert operator.post("/executions/order-1:3/cancel/", {"reason": "x"}).status_code == 404
+
+
+# --- Executions of these pages' own ---
+
+
+def test_what_watches_questions_is_not_in_the_way(viewer):
+    start("order-1")
+    start("signoff.attend.abc", "signoff.attend")
+    start("nameless", "")
+
+    assert set(lines(viewer)) == {"order-1", "nameless"}
+    assert set(lines(viewer, "?internal=1")) == {"order-1", "nameless", "signoff.attend.abc"}
+    assert set(lines(viewer, "?function=signoff.attend")) == {"signoff.attend.abc"}
+    assert set(lines(viewer, "?prefix=signoff.")) == {"signoff.attend.abc"}
+    assert viewer.get("/executions/signoff.attend.abc/").status_code == 200
+    page = html(viewer.get("/executions/?internal=1"))
+    assert 'name="internal" value="1" checked' in page
+    assert "Also internal ones" in text(page.partition('class="active-filters"')[2])
+
+
+def test_a_stuck_timer_is_found_from_its_question(viewer):
+    vera = make_user("ann", rights=("view_executions",))
+    due = {"due": iso(2), "reminders": [{"at": "50%"}], "users": ["ann", "mia"]}
+    ask_people("q", **due)
+    page = html(client_of(vera).get("/inbox/q/"))
+
+    [address] = re.findall(r'href="([^"]+)">The timer of this question', page)
+
+    assert address.startswith("/executions/signoff.attend.")
+    assert "signoff.attend" in html(viewer.get(address))
+    mia = client_of(make_user("mia"))
+    assert "The timer of this question" not in html(mia.get("/inbox/q/"))

@@ -1,24 +1,28 @@
+import base64
+import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import time_machine
+from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from dashboard import question_ids
+from dashboard.inbox_order import Bucket, Cursor, bucket_of
 from dashboard.inbox_queries import (
     PAGE_SIZE,
-    Bucket,
-    Cursor,
-    bucket_of,
+    Tab,
     deciders_of,
     join_names,
+    read_page,
     settled_since,
 )
 from dashboard.models import NO_DUE, HumanTask
+from dashboard.views.ticked import MOST
 from durable.clock import now_ms
 from durable.protocol.states import PromiseState
 from tests.dashboard.people import (
@@ -39,7 +43,7 @@ pytestmark = pytest.mark.django_db
 
 FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
 WHOLE = {"HX-Request": "true", "HX-Request-Type": "full"}
-TITLES = re.compile(r'<span class="card-title">(.*?)</span>')
+TITLES = re.compile(r'<span class="card-title">(?:<span class="mark[^>]*>\w+</span> )?(.*?)</span>')
 
 
 @pytest.fixture
@@ -141,6 +145,43 @@ def test_deadlines_make_the_order_and_the_groups(mia):
     assert {name for name, bucket in shown if bucket is Bucket.NONE} == {"none-1", "none-2"}
 
 
+def test_groups_are_in_order_of_priority_then_deadline_then_age(mia):
+    at = datetime(2026, 5, 20, 12, tzinfo=UTC)
+    with time_machine.travel(at, tick=False) as clock:
+        for name, hours, priority in (
+            ("none, low", None, "low"),
+            ("none, old", None, "normal"),
+            ("later, normal, soon", 24, "normal"),
+            ("later, urgent, not soon", 240, "urgent"),
+            ("today, high, soon", 2, "high"),
+            ("today, high, not so soon", 3, "high"),
+            ("today, normal, soonest", 1, "normal"),
+            ("overdue, low", -99, "low"),
+            ("overdue, normal", -1, "normal"),
+            ("none, young", None, "normal"),
+            ("none, urgent", None, "urgent"),
+        ):
+            clock.shift(1)
+            ask(name, title=name, users=["mia"], priority=priority, due=hours and iso(hours))
+        response = mia.get("/inbox/")
+
+    assert titles(response) == [
+        "overdue, normal",
+        "overdue, low",
+        "today, high, soon",
+        "today, high, not so soon",
+        "today, normal, soonest",
+        "later, urgent, not soon",
+        "later, normal, soon",
+        "none, urgent",
+        "none, old",
+        "none, young",
+        "none, low",
+    ]
+    headings = re.findall(r'<li class="bucket bucket-(\w+)">', response.text)
+    assert headings == ["overdue", "today", "later", "none"]
+
+
 def test_today_ends_at_midnight_where_the_reader_is():
     noon, at_23_utc = 1_779_278_400_000, 1_779_278_400_000 + 11 * 3_600_000
     with timezone.override("Europe/Vienna"):
@@ -234,8 +275,125 @@ def test_done_of_those_who_may_settle_any_is_what_they_answered():
 
 def test_empty_inbox_says_so_and_where_else_to_look(mia):
     assert "Nothing waits for you." in mia.get("/inbox/").text
+    assert 'href="/inbox/?tab=done"' in mia.get("/inbox/").text
     ask("a", groups=["finance"])
-    assert "1 question waits for you in another list" in mia.get("/inbox/?tab=mine").text
+    page = mia.get("/inbox/?tab=mine").text
+    assert "1 question waits for you in another list" in page
+    assert "1 question has been taken on by nobody" in page
+    page = mia.get("/inbox/?tab=mine&due=today").text
+    assert "No question matches." in page
+    assert 'href="/inbox/?tab=mine">Clear the filters' in page
+
+
+def test_empty_inbox_tells_of_what_is_with_others(mia):
+    make_user("jon", groups=("finance",))
+    ask("a", groups=["finance"])
+    client_of(User.objects.get(username="jon")).post(f"{task_url('a')}claim/")
+    start_run("run-1", by=User.objects.get(username="mia"))
+    ask("run-1:1", tags=child_of("run-1"), users=["jon"])
+
+    page = mia.get("/inbox/").text
+
+    assert "1 question of your groups is with others" in page
+    assert "You wait for others with 1 question" in page
+
+
+@pytest.mark.parametrize("tab", ["waiting", "snoozed", "done", "unassigned"])
+def test_every_empty_list_says_what_it_is_for(tab):
+    page = client_of(make_operator()).get(f"/inbox/?tab={tab}")
+
+    assert page.context["tab"] == tab
+    assert len(re.findall(r'<div class="empty">.*?<p><strong>', page.text, re.DOTALL)) == 1
+
+
+def test_card_says_who_has_taken_it_on(mia):
+    jon = client_of(make_user("jon", first_name="Jon", groups=("finance",)))
+    ask("a", groups=["finance"])
+    ask("b", groups=["finance"])
+    jon.post(f"{task_url('a')}claim/")
+    mia.post(f"{task_url('b')}claim/")
+
+    page = mia.get("/inbox/?tab=groups").text
+
+    assert "taken on by Jon" in page
+    assert "taken on by you" in page
+
+
+def test_low_cards_are_a_preference(mia):
+    ask("a", users=["mia"])
+    assert "is-compact" not in mia.get("/inbox/").text
+    mia.post("/preferences/", {"is_compact": "on"})
+    assert 'class="cards is-compact"' in mia.get("/inbox/").text
+
+
+# --- Follow-up ---
+
+
+def test_follow_up_is_on_the_card_and_a_filter(mia):
+    ask("past", title="past", users=["mia"], follow_up=iso(-1))
+    ask("coming", title="coming", users=["mia"], follow_up=iso(48))
+    ask("without", title="without", users=["mia"])
+
+    page = mia.get("/inbox/").text
+    response = mia.get("/inbox/?follow_up=reached")
+
+    assert len(re.findall(r'class="is-reached"', page)) == 1
+    assert len(re.findall(r"</svg> Follow-up <time", page)) == 1
+    assert titles(response) == ["past"]
+    assert "Follow-up: reached" in response.text
+    assert len(titles(mia.get("/inbox/?follow_up=other"))) == 3
+
+
+# --- Ticked ---
+
+
+def test_ticked_questions_are_taken_on_each_by_itself(mia):
+    jon = client_of(make_user("jon", first_name="Jon", groups=("finance",)))
+    for promise_id in ("a", "b", "his", "over"):
+        ask(promise_id, groups=["finance"])
+    ask("secret", users=["jon"])
+    jon.post(f"{task_url('his')}claim/")
+    settle("over")
+    ticked = ["a", "b", "a", "his", "over", "secret", "nothing", "x\0"]
+
+    response = mia.post("/answers/claim/?tab=groups", {"task": ticked}, follow=True)
+
+    assert response.redirect_chain == [("/inbox/?tab=groups", 303)]
+    said = [str(one) for one in response.context["messages"]]
+    assert said[0] == "You took on 2 questions."
+    assert "3 were left: It is not there any more." in said
+    assert len(said) == 4
+    holders = dict(HumanTask.objects.values_list("pk", "claimed_by__username"))
+    assert holders == {"a": "mia", "b": "mia", "his": "jon", "over": None, "secret": None}
+
+
+def test_taking_on_nothing_says_so(mia):
+    response = mia.post("/answers/claim/", follow=True)
+
+    assert [str(one) for one in response.context["messages"]] == ["Tick some questions first."]
+    assert mia.get("/answers/claim/").status_code == 405
+
+
+def test_too_many_are_not_taken_on_at_once(mia):
+    ids = [f"x{place}" for place in range(MOST + 1)]
+
+    response = mia.post("/answers/claim/", {"task": ids}, follow=True)
+
+    said = [str(one) for one in response.context["messages"]]
+    assert f"1 was left: Take on {MOST} at most at a time." in said
+
+
+def test_ticks_of_one_kind_have_one_mark(mia):
+    ask("a", users=["mia"], type="invoice")
+    ask("b", users=["mia"], type="invoice", facts={"Amount": 1})
+    ask("c", users=["mia"], type="offer")
+    ask("d", users=["mia"], type="invoice", answers=["approve", "rework"])
+
+    marks = re.findall(r'value="(\w)" form="bulk" data-tick="(\w+)"', mia.get("/inbox/").text)
+
+    by_id = dict(marks)
+    assert by_id["a"] == by_id["b"]
+    assert len(set(by_id.values())) == 3
 
 
 # --- Pages of a long list ---
@@ -262,6 +420,57 @@ def test_more_follows_without_gap_or_repetition_while_the_list_changes(mia, head
     assert seen == [f"q-{place:03}" for place in range(2 * PAGE_SIZE + 3)]
 
 
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_pages_of_any_size_make_the_same_list_while_others_come_and_go(mia, size, monkeypatch):
+    with time_machine.travel(datetime(2026, 5, 20, 12, tzinfo=UTC), tick=False) as clock:
+        dues = (None, -30, -2, 1, 3, 30, 300)
+        for place in range(21):
+            hours, priority = dues[place % 7], ("low", "normal", "urgent")[place % 3]
+            text = f"q-{place:02}"
+            ask(text, title=text, users=["mia"], priority=priority, due=hours and iso(hours))
+        whole = titles(mia.get("/inbox/"))
+        user = User.objects.get(username="mia")
+        seen, after = [], None
+        while after is not None or not seen:
+            page = read_page(user, Tab.ANSWER, now_ms(), after=after, limit=size)
+            seen += [card.task.title for card in page.cards]
+            after = Cursor.decode(page.next) if page.next else None
+            # What comes before is not shown again; nor does a deadline that passes move anything.
+            ask(f"new-{len(seen)}", title="new", users=["mia"], priority="urgent", due=iso(-100))
+            settle(seen[0])
+            clock.shift(3600)
+
+    assert len(whole) == 21
+    assert seen == whole
+
+
+def test_more_goes_on_as_the_list_began(mia):
+    with time_machine.travel(datetime(2026, 5, 20, 23, 50, tzinfo=UTC), tick=False) as clock:
+        ask_many(PAGE_SIZE + 1, users=["mia"], due="2026-05-21T10:00:00Z")
+        more = mia.get("/inbox/").context["page"].next
+        clock.shift(3600)
+        rest = mia.get(f"/inbox/?after={more}", headers=FRAGMENT)
+
+    assert titles(rest) == [f"q-{PAGE_SIZE:03}"]
+    assert "<h2>" not in rest.text
+
+
+def test_next_question_is_the_next_of_the_list(mia):
+    ask("a", title="a", users=["mia"])
+    ask("b", title="b", users=["mia"], priority="urgent")
+    ask("c", title="c", users=["mia"], due=iso(2))
+    ask("d", title="d", users=["mia"], due=iso(2), priority="high")
+    assert titles(mia.get("/inbox/")) == ["d", "c", "b", "a"]
+
+    nexts = []
+    for promise_id in ("c", "b", "d", "a"):
+        answer(mia, promise_id)
+        following = mia.get(task_url(promise_id)).context["panel"].next
+        nexts.append(following and following.pk)
+
+    assert nexts == ["b", "a", "a", None]
+
+
 def test_more_of_what_is_done(mia):
     ask_many(PAGE_SIZE + 2, users=["mia"])
     for place in range(PAGE_SIZE + 2):
@@ -284,7 +493,23 @@ def test_group_goes_on_without_a_second_heading(mia):
     assert "<h2>" not in fragment
 
 
-@pytest.mark.parametrize("text", ["", "x", "bm8=", "W10=", "WzEsMiwzXQ==", "é", "[1,2]"])
+def packed(*keys):
+    return base64.urlsafe_b64encode(json.dumps(keys).encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "x", "bm8=", "W10=", "é", "[1,2]"),
+        packed(1, 2, 3),
+        packed(1, 2, 3, 4, 5),
+        packed(1, 2, 3, "a"),
+        packed(-1, 0, 0, 0, "a"),
+        packed(2**60, 0, 0, 0, "a"),
+        packed(1, 0, 2**63, 0, "a"),
+        packed(1, True, 0, 0, "a"),
+    ],
+)
 def test_cursor_that_was_not_made_here_is_none(mia, text):
     ask("a", users=["mia"])
 
@@ -293,7 +518,7 @@ def test_cursor_that_was_not_made_here_is_none(mia, text):
 
 
 def test_cursor_survives_any_id():
-    cursor = Cursor(NO_DUE, 17, "a/ü~\n")
+    cursor = Cursor(17, -1, NO_DUE, 18, "a/ü~\n")
 
     assert Cursor.decode(cursor.encode()) == cursor
 
@@ -562,6 +787,17 @@ def test_open_form_is_told_when_it_is_over(mia):
     answer(jon, "a")
 
     assert "Jon approved this" in mia.get(f"{task_url('a')}state/", headers=FRAGMENT).text
+
+
+def test_polls_take_six_queries_at_most(mia, django_assert_max_num_queries):
+    ask_many(3, users=["mia"])
+    page = mia.get("/inbox/")
+    settle("q-000")
+
+    with django_assert_max_num_queries(6):
+        slot(mia, page)
+    with django_assert_max_num_queries(5):
+        mia.get("/inbox/badge/")
 
 
 def test_badge_counts_what_waits(mia):

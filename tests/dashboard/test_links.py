@@ -1,21 +1,38 @@
 """Personal links: safe to look at, bound to a person, and off until somebody turns them on."""
 
+import string
 from urllib.parse import quote, urlsplit
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import User
+from django.core import signing
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.test import Client
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from dashboard import links
 from dashboard.answering import Actor
-from dashboard.claims import hand_over
-from dashboard.models import Action, AuditEntry, DecisionLink, Draft, HumanTask, SignIn
+from dashboard.claims import hand_over, release
+from dashboard.comments import write
+from dashboard.drafts import save_draft
+from dashboard.models import (
+    Action,
+    AuditEntry,
+    Comment,
+    DecisionLink,
+    Draft,
+    HumanTask,
+    SignIn,
+)
 from durable import clock
 from durable.models import Promise
 from durable.protocol.states import PromiseState
-from tests.dashboard.people import ask, client_of, make_user, task_url
+from tests.dashboard import factories
+from tests.dashboard.people import ask, child_of, client_of, make_user, task_url
 
 pytestmark = pytest.mark.django_db
 
@@ -51,7 +68,13 @@ def state_of(promise_id="q"):
 
 
 def counts():
-    return [one.objects.count() for one in (AuditEntry, DecisionLink, Draft, HumanTask)]
+    """How many rows every table has."""
+    models = [one for one in apps.get_models() if one._meta.managed]
+    return {one._meta.label: one._default_manager.count() for one in models}
+
+
+def token_of(path):
+    return path.removeprefix("/link/").removesuffix("/")
 
 
 def test_without_the_setting_there_are_none(mia, settings):
@@ -67,17 +90,19 @@ def test_without_the_setting_there_are_none(mia, settings):
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("looks", [100, pytest.param(1000, marks=pytest.mark.slow)])
-def test_looking_changes_nothing(mia, bound, looks):
+def test_looking_changes_nothing(mia, any_mode, looks):
     ask("q", users=["mia"])
     path, robot = link_for(mia), Client(headers={"user-agent": "LinkScanner/1.0"})
-    before = counts()
+    before, seen = counts(), 200 if any_mode == "bound" else 302
 
-    for _ in range(looks // 2):
-        assert robot.get(path).status_code == 200
-        assert robot.head(path).status_code == 200
+    for number in range(looks // 2):
+        query = "?answer=approve" if number % 2 else ""
+        assert robot.get(path + query).status_code == seen
+        assert robot.head(path + query).status_code == seen
 
     assert state_of() == PromiseState.PENDING
     assert counts() == before
+    assert client_of(mia).post(path, {"answer": "approve"}).status_code == 303
 
 
 def test_the_page_keeps_the_link_to_itself(mia, bound):
@@ -92,6 +117,26 @@ def test_the_page_keeps_the_link_to_itself(mia, bound):
     assert response["Referrer-Policy"] == "no-referrer"
     assert response["Cache-Control"] == "no-store, private"
     assert response["X-Robots-Tag"] == "noindex, nofollow"
+    assert "script-src 'self'" in response["Content-Security-Policy"]
+    assert "://" not in response.text.replace("http://www.w3.org", "")
+
+
+def test_it_shows_what_there_is_to_know_and_leads_nowhere_else(mia, bound):
+    boss = make_user("boss", rights=("settle_any", "view_executions", "make_links"))
+    ask("q0", title="Pay Acme, first try", users=["mia", "boss"])
+    ask("q", users=["mia", "boss"], previous="q0", round=2)
+    ask("other", title="None of this", users=["mia", "boss"])
+    write("q", Actor(mia), "The order is 4711.", Comment.Kind.REMARK)
+
+    text = Client().get(link_for(boss)).text
+
+    assert "The order is 4711." in text
+    assert "Pay Acme, first try" in text
+    assert "None of this" not in text
+    assert "/inbox/" not in text
+    assert "/executions/" not in text
+    assert "hx-get" not in text
+    assert "hx-post" not in text
 
 
 def test_a_bound_link_answers_with_the_token_of_its_page(mia, bound):
@@ -138,36 +183,104 @@ def test_a_link_made_for_login_stays_so(mia, settings):
     assert Client().get(path).status_code == 302
 
 
-def test_forwarded_to_somebody_signed_in_it_says_whose_it_is(mia, any_mode):
-    ask("q", title="Pay Acme", users=["mia", "jon"])
-    jon = client_of(make_user("jon"))
-    path = link_for(mia)
-
-    for response in (jon.get(path), jon.post(path, {"answer": "approve"})):
-        assert response.status_code == 403
-        assert "This link is for Mia Kern." in response.text
-        assert "Pay Acme" not in response.text
-    assert state_of() == PromiseState.PENDING
-
-
-def test_altered_anywhere_it_opens_nothing(mia, bound):
+def test_a_setting_that_means_nothing_spares_no_login(mia, bound, settings):
     ask("q", users=["mia"])
     path = link_for(mia)
-    token = path.removeprefix("/link/").removesuffix("/")
+    settings.SIGNOFF_LINKS = "magic"
 
+    assert Client().get(path).status_code == 302
+    assert Client().get(link_for(mia)).status_code == 302
+
+
+WHO = ("nobody", "recipient", "decider", "stranger", "boss")
+
+
+@pytest.mark.parametrize("who", WHO)
+def test_who_gets_to_see_it(mia, any_mode, who):
+    ask("q", title="Pay Acme", users=["mia", "jon"])
+    path = link_for(mia)
+    reader = {
+        "nobody": Client,
+        "recipient": lambda: client_of(mia),
+        "decider": lambda: client_of(make_user("jon")),
+        "stranger": lambda: client_of(make_user("eve")),
+        "boss": lambda: client_of(User.objects.create_superuser("boss")),
+    }[who]()
+    expected = {"nobody": 200 if any_mode == "bound" else 302, "recipient": 200}.get(who, 403)
+
+    page = reader.get(path)
+    answered = reader.post(path, {"answer": "approve", "comment": "mine"})
+
+    assert page.status_code == expected
+    assert ("Pay Acme" in page.text) is (expected == 200)
+    assert answered.status_code == (303 if expected == 200 else expected)
+    assert (state_of() == PromiseState.RESOLVED) is (expected == 200)
+    if expected == 403:
+        for response in (page, answered):
+            assert "This link is for Mia Kern." in response.text
+            assert "Pay Acme" not in response.text
+            assert 'action="/accounts/logout/"' in response.text
+        assert "mine" in answered.text
+
+
+def test_signing_out_leads_back_to_it(mia, any_mode):
+    ask("q", users=["mia"])
+    path, browser = link_for(mia), client_of(make_user("jon"))
+    assert f'name="next" value="{path}"' in browser.get(path).text
+
+    left = browser.post("/accounts/logout/", {"next": path})
+
+    assert left["Location"] == path
+    assert browser.get(path).status_code == (200 if any_mode == "bound" else 302)
+
+
+@pytest.fixture
+def token(mia, bound):
+    ask("q", users=["mia"])
+    return token_of(link_for(mia, answers=["approve"]))
+
+
+def test_altered_anywhere_it_opens_nothing(token):
+    alphabet = string.ascii_letters + string.digits + "-_:."
+
+    @hypothesis_settings(max_examples=300, suppress_health_check=list(HealthCheck))
+    @given(at=st.integers(0, len(token) - 1), to=st.sampled_from(alphabet) | st.characters())
+    def alter(at, to):
+        if token[at] != to:
+            with pytest.raises(links.BadLinkError):
+                links.open_link(token[:at] + to + token[at + 1 :])
+
+    alter()
     for at, char in enumerate(token):
+        with pytest.raises(links.BadLinkError):
+            links.open_link(token[:at] + token[at + 1 :])
         for other in {"A", "b", "7", "-", "_", ":"} - {char}:
             with pytest.raises(links.BadLinkError):
                 links.open_link(token[:at] + other + token[at + 1 :])
-    for wrong in ("x", token[:-1], f"{token}A", token.swapcase()):
+    for wrong in ("x", "::", token[:-1], f"{token}A", token.swapcase(), quote("é\0:a:b")):
         response = Client().get(f"/link/{wrong}/")
         assert response.status_code == 400
         assert "was changed on the way" in response.text
+        assert Client().post(f"/link/{wrong}/", {"answer": "approve"}).status_code == 400
+
+
+@pytest.mark.parametrize("field", range(6))
+def test_each_field_is_signed(token, field):
+    jon = make_user("jon")
+    fields = signing.loads(token, salt="signoff.link")
+    fields[field] = ["0" * 32, ask("r", users=["jon"]), str(jon.pk), 2**53, [], "login"][field]
+    signature = token.rpartition(":")[2]
+    made = signing.dumps(fields, salt="signoff.link", compress=True, key="of somebody else" * 4)
+    unsigned = made.rpartition(":")[0]
+
+    for wrong in (made, f"{unsigned}:{signature}"):
+        assert Client().get(f"/link/{wrong}/").status_code == 400
+        assert Client().post(f"/link/{wrong}/", {"answer": "approve"}).status_code == 400
+    assert state_of() == PromiseState.PENDING
+    assert Client().get(f"/link/{token}/").status_code == 200
 
 
 def test_a_token_made_for_something_else_is_no_link(mia, bound):
-    from django.core import signing
-
     assert Client().get(f"/link/{signing.dumps(['a'], salt='signoff.link')}/").status_code == 400
     assert Client().get(f"/link/{signing.dumps([1] * 6, salt='other')}/").status_code == 400
 
@@ -180,8 +293,13 @@ def test_it_runs_out_to_the_millisecond(mia, bound, past, monkeypatch):
     monkeypatch.setattr("dashboard.links.now_ms", lambda: end - 1 + past)
 
     response = Client().get(path)
+    answered = Client().post(path, {"answer": "approve", "comment": "as agreed"})
 
     assert response.status_code == (410 if past else 200)
+    assert answered.status_code == (410 if past else 303)
+    if past:
+        assert "This link has run out." in response.text
+        assert "as agreed" in answered.text
     assert clock.now_ms() < end
 
 
@@ -220,6 +338,9 @@ def test_handed_to_another_it_answers_nothing(mia, bound):
     assert refused.status_code == 403
     assert "has taken this on" in refused.text
     assert state_of() == PromiseState.PENDING
+    assert 'name="answer"' not in Client().get(path).text
+    release("q", Actor(jon))
+    assert Client().post(path, {"answer": "approve"}).status_code == 303
 
 
 def test_a_mails_button_leads_to_the_answer_and_gives_none(mia, bound):
@@ -266,6 +387,32 @@ def test_a_wrong_form_comes_back_with_what_was_typed(mia, bound):
     assert state_of() == PromiseState.PENDING
 
 
+def test_wrong_and_late_it_is_late(mia, bound):
+    form = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}
+    ask("q", users=["mia", "jon"], form=form)
+    path = link_for(mia)
+    client_of(make_user("jon")).post(f"{task_url('q')}decide/", {"answer": "reject"})
+
+    given = {"answer": "approve", "filled": "1", "comment": "as agreed"}
+    late = Client().post(path, given)
+
+    assert late.status_code == 409
+    assert "jon rejected this" in late.text
+    assert "Your answer came later" in late.text
+    assert "as agreed" in late.text
+
+
+def test_what_was_begun_on_the_page_is_there_and_gone_once_sent(mia, bound, rf):
+    ask("q", users=["mia"])
+    path = link_for(mia)
+    begun = rf.post("/", {"comment": "half a sentence"}).POST
+    assert save_draft(HumanTask.objects.get(pk="q"), mia, begun)
+
+    assert "half a sentence" in Client().get(path).text
+    assert Client().post(path, {"answer": "approve"}).status_code == 303
+    assert not Draft.objects.exists()
+
+
 def test_sent_twice_it_counts_once(mia, bound):
     ask("q", users=["mia"])
     path = link_for(mia)
@@ -288,34 +435,77 @@ def test_another_secret_key_keeps_old_links(mia, bound, settings):
     assert Client().get(path).status_code == 400
 
 
-def test_making_links_takes_a_right_and_is_noted(mia, bound):
-    ask("q", users=["mia"])
-    boss = client_of(make_user("boss", rights=("settle_any", "make_links")))
+def make_by(user, to, promise_id="q"):
+    return client_of(user).post(f"{task_url(promise_id)}link/", {"to": to}, follow=True)
 
-    made = boss.post(f"{task_url('q')}link/", {"to": "mia"}, follow=True)
+
+@pytest.fixture
+def boss():
+    return make_user("boss", rights=("settle_any", "make_links"))
+
+
+def test_making_links_takes_a_right_and_is_noted(mia, boss, bound):
+    ask("q", users=["mia"])
+
+    made = make_by(boss, "mia")
 
     assert f"{BASE}/link/" in made.text
-    assert (
-        "who may answer this" in boss.post(f"{task_url('q')}link/", {"to": "x"}, follow=True).text
-    )
-    assert client_of(mia).post(f"{task_url('q')}link/", {"to": "mia"}).status_code == 404
-    boss.post(f"{task_url('q')}unlink/")
+    assert "data-copy-text" in made.text
+    assert make_by(mia, "mia").status_code == 404
+    assert client_of(mia).post(f"{task_url('q')}unlink/").status_code == 404
+    assert DecisionLink.objects.get().revoked_at is None
+    client_of(boss).post(f"{task_url('q')}unlink/")
     assert DecisionLink.objects.get().revoked_at is not None
     acts = AuditEntry.objects.filter(target_kind="link").order_by("pk")
     assert [one.action for one in acts] == [Action.LINK, Action.UNLINK]
+    assert [one.details for one in acts] == [{"recipient": "mia"}, {}]
+
+
+def test_a_link_that_somebody_else_makes_answers_for_nobody(mia, boss, bound):
+    ask("q", users=["mia"])
+    url = make_by(boss, "mia").text.partition('data-copy-text="')[2].partition('"')[0]
+    path = urlsplit(url).path
+
+    assert Client().post(path, {"answer": "approve"}).status_code == 302
+    assert client_of(boss).post(path, {"answer": "approve"}).status_code == 403
+    assert state_of() == PromiseState.PENDING
+    assert client_of(mia).post(path, {"answer": "approve"}).status_code == 303
+
+
+@pytest.mark.parametrize("to", ["x", "eve", "ann", "asker"])
+def test_links_are_for_those_who_may_answer(mia, boss, bound, to):
+    asker = make_user("asker")
+    make_user("eve")
+    make_user("ann", is_active=False)
+    factories.start("run-1", by=f"user:{asker.pk}")
+    ask("q", users=["mia", "ann"], tags=child_of("run-1"))
+
+    assert "who may answer this" in make_by(boss, to).text
+    assert not DecisionLink.objects.exists()
+
+
+def test_switched_off_nobody_makes_any(mia, boss):
+    ask("q", users=["mia"])
+
+    assert make_by(boss, "mia").status_code == 404
+    assert "Make a link" not in client_of(boss).get(task_url("q")).text
 
 
 @pytest.mark.parametrize(
-    ("given", "problem"),
+    ("changes", "problem"),
     [
         ({"SIGNOFF_LINKS": "magic"}, "signoff.E060"),
         ({"SIGNOFF_LINKS": "bound", "SIGNOFF_BASE_URL": ""}, "signoff.E061"),
+        ({"SIGNOFF_LINKS": "bound", "SIGNOFF_BASE_URL": "signoff.example.org"}, "signoff.E061"),
         ({"SIGNOFF_LINKS": "bound", "SIGNOFF_LINK_HOURS": 0}, "signoff.E062"),
+        ({"SIGNOFF_LINKS": "bound", "SIGNOFF_LINK_HOURS": "72"}, "signoff.E062"),
+        ({"SIGNOFF_LINKS": "bound", "SIGNOFF_LINK_HOURS": float("inf")}, "signoff.E062"),
+        ({"SIGNOFF_LINKS": "bound", "SIGNOFF_LINK_HOURS": float("nan")}, "signoff.E062"),
     ],
 )
-def test_wrong_settings_are_found(settings, given, problem):
+def test_wrong_settings_are_found(settings, changes, problem):
     settings.SIGNOFF_BASE_URL = BASE
-    for name, value in given.items():
+    for name, value in changes.items():
         setattr(settings, name, value)
 
     with pytest.raises(SystemCheckError, match=problem):

@@ -51,7 +51,17 @@ SMALL: dict[str, Page] = {
     **{
         f"inbox of {user}, {tab}": (user, f"/inbox/?tab={tab}")
         for user in ("mia", "olga")
-        for tab in ("answer", "mine", "groups", "unassigned", "all", "done")
+        for tab in (
+            "answer",
+            "mine",
+            "groups",
+            "unclaimed",
+            "waiting",
+            "snoozed",
+            "unassigned",
+            "all",
+            "done",
+        )
     },
     **{
         f"changes for {user}, {tab}": (user, f"/inbox/changes/?tab={tab}&since={{now}}&known=0")
@@ -163,6 +173,7 @@ def test_stream_reads_what_is_watched(clients: dict[str, Client]) -> None:
         ("durable_promise_root_call", "list, rare function"),
         ("durable_promise_lineage", f"tree of {OPEN}"),
         ("signoff_task_done", "inbox of olga, done"),
+        ("signoff_decider_group", "inbox of mia, groups"),
     ],
 )
 def test_missing_index_is_seen(index: str, name: str, clients: dict[str, Client]) -> None:

@@ -93,6 +93,9 @@ FULL = {
     "round": 2,
     "rounds": 3,
     "draft_follows": True,
+    "confirm": {"text": "4711", "label": "The last four digits"},
+    "undo": 10,
+    "release_after": "PT4H",
     "colour": "blue",
 }
 ODD_VALUES = (
@@ -170,6 +173,35 @@ def test_all_that_may_be_said_is_accepted():
 def test_proposals_come_with_what_is_editable(more, is_valid):
     assert (problem_of(read_task, FULL | more) == "") is is_valid
     assert TASK.is_valid(FULL | more) is is_valid
+
+
+@pytest.mark.parametrize(
+    ("more", "is_valid"),
+    [
+        ({"confirm": {"password": True}}, True),
+        ({"confirm": {"password": True, "text": None, "label": "Yours"}}, True),
+        ({"confirm": {"password": False}}, False),
+        ({"confirm": {"password": True, "text": "4711"}}, False),
+        ({"confirm": {}}, False),
+        ({"confirm": "password"}, False),
+        ({"undo": 30}, True),
+        ({"undo": 31}, False),
+        ({"undo": 0}, False),
+        ({"undo": True}, False),
+        ({"release_after": "P1D"}, True),
+        ({"release_after": "4 hours"}, False),
+    ],
+)
+def test_what_an_answer_has_to_pass(more, is_valid):
+    assert (problem_of(read_task, FULL | more) == "") is is_valid
+    assert TASK.is_valid(FULL | more) is is_valid
+
+
+@pytest.mark.parametrize("length", ["PT59S", "P367D"])
+def test_how_long_nobody_need_be_heard_of(length):
+    assert "must be from a minute to a year" in problem_of(
+        read_task, FULL | {"release_after": length}
+    )
 
 
 def test_the_wheel_carries_the_schemas(tmp_path):
@@ -252,6 +284,7 @@ UNSAYABLE_OF_TASKS = (
     "is named twice",
     "leads nowhere",
     "lies within",
+    "must be from a minute to a year",
 )
 
 

@@ -1,5 +1,7 @@
 """Questions that several people answer, on the pages."""
 
+import re
+
 import pytest
 from django.contrib.auth.models import User
 
@@ -8,7 +10,16 @@ from dashboard.sweep import keep_house
 from durable.clock import now_ms
 from durable.models import Promise
 from durable.protocol.states import PromiseState
-from tests.dashboard.people import HOUR_MS, answer, ask, client_of, make_user, task_url, unpack
+from tests.dashboard.people import (
+    HOUR_MS,
+    answer,
+    ask,
+    client_of,
+    make_operator,
+    make_user,
+    task_url,
+    unpack,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -153,3 +164,81 @@ def test_votes_are_counted_again_when_a_fallback_opens(mia, jon, monkeypatch):
         {"by": "mia", "answer": "approve", "comment": ""}
     ]
     assert AuditEntry.objects.filter(target="q", is_effective=True).count() == 2
+
+
+# --- How the page shows who answered and what is missing ---
+
+
+def lines(client, promise_id="q"):
+    """The requirements as a reader hears them."""
+    page = client.get(task_url(promise_id)).text
+    block = page.partition('<div class="requirements">')[2].partition("</div>")[0]
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", block))
+    return text.strip()
+
+
+def test_who_said_yes_when_and_why(mia, jon):
+    ask("q", policy=BOTH | {"reject": {"count": 2}})
+    answer(mia, "q", comment="fine with me")
+    answer(jon, "q", "reject", comment="too dear")
+
+    said = lines(mia)
+
+    assert "1 of 2 approved" in said
+    assert re.search(r"done mia Mia Kern \S.* fine with me", said)
+    assert re.search(r"rejected jon No from Jon Berg \S.* too dear", said)
+    page = mia.get(task_url("q")).text
+    assert "is-refused" in page
+
+
+def test_what_is_not_needed_any_more_is_said(mia, jon):
+    choice = {"any_of": [{"user": "jon"}, {"group": "legal"}]}
+    ask("q", policy={"all_of": [choice, {"user": "mia"}]})
+    answer(jon, "q")
+
+    said = lines(mia)
+
+    assert "not needed any more" in said
+    assert "is-moot" in mia.get(task_url("q")).text
+
+
+def test_whose_yes_is_not_needed_any_more_is_told_and_may_object(mia, jon):
+    ann = client_of(make_user("ann"))
+    choice = {"any_of": [{"user": "jon"}, {"user": "ann"}]}
+    ask("q", policy={"all_of": [choice, {"user": "mia"}]})
+    assert "not needed any more" not in ann.get(task_url("q")).text
+    answer(jon, "q")
+
+    page = ann.get(task_url("q")).text
+
+    assert "Your yes is not needed any more: others have filled that." in page
+    assert answer(ann, "q", "reject", comment="wait").status_code == 303
+    assert state_of("q") == PromiseState.REJECTED
+
+
+def test_who_comes_later_reads_why_there_is_nothing_to_press(mia, jon):
+    ask("q", policy={"stages": [{"user": "mia"}, {"user": "jon"}]})
+    page = jon.get(task_url("q")).text
+    assert "Your answer is not needed yet: it takes others first." in page
+    assert 'name="answer"' not in page
+
+    answer(mia, "q")
+
+    assert 'name="answer"' in jon.get(task_url("q")).text
+
+
+def test_a_fallback_reads_from_when_on_it_is_asked(mia, jon):
+    ask("q", policy={"any_of": [{"user": "mia"}, {"user": "jon", "after": "PT4H"}]})
+
+    page = jon.get(task_url("q")).text
+
+    assert re.search(r"not needed yet: it is asked for .*\d\d:\d\d", page)
+    assert 'name="answer"' not in page
+
+
+def test_those_who_may_settle_any_have_no_vote(mia):
+    ask("q", policy=BOTH)
+    boss = client_of(make_operator("boss"))
+
+    assert "it takes others first" in boss.get(task_url("q")).text
+    assert answer(boss, "q").status_code == 403

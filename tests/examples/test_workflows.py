@@ -90,10 +90,10 @@ def test_a_deployment_waits_and_asks(answer, monkeypatch) -> None:
 
 def test_the_demo_sets_itself_up_twice(transactional_db, settings, tmp_path, capsys) -> None:
     settings.VAR_DIR = tmp_path
-    call_command("demo", "--no-serve")
+    call_command("demo", "--no-serve", "--no-story")
     first = capsys.readouterr().out
-    call_command("demo", "--no-serve")
+    call_command("demo", "--no-serve", "--no-story")
     assert capsys.readouterr().out == first
     lines = [line.split() for line in first.splitlines() if line.startswith("    ")]
-    assert [line[0] for line in lines] == ["mia", "jon", "olga"]
+    assert [line[0] for line in lines] == ["mia", "jon", "olga", "finn", "ida"]
     assert Promise.objects.filter(is_root=True).count() == 6

@@ -4,6 +4,7 @@ Tests use ids of their own; nothing is wiped between them.
 """
 
 import os
+import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -13,8 +14,10 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
 from pytest_django import DjangoDbBlocker
 
+from tests.browser.conftest import CHROMIUM_ARGS
 from tests.interop.sdks import CannotInstallError, Sdk, install_python, install_typescript
 from tests.processes import Process, wait_until
 
@@ -168,3 +171,24 @@ def command_of(kind: Kind, url: str, group: str) -> list[str]:
 def get_sdk(make_sdk: MakeSdk, gateway: Gateway) -> Callable[[Kind], Sdk]:
     """Return the worker of a kind, started when it is first asked for."""
     return cache(lambda kind: make_sdk(kind, gateway))
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("Chromium is not on the PATH. Install it with: make setup-browser")
+    with sync_playwright() as playwright, pytest.MonkeyPatch.context() as patch:
+        # Playwright's loop sleeps while a test runs, so Django's calls cannot block it.
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: Browser) -> Iterator[Page]:
+    page = chromium.new_page()
+    page.on("console", lambda message: print(message.text))  # noqa: T201
+    yield page
+    page.close()

@@ -15,12 +15,11 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Error, Page, expect
 
 import durable
 from durable.gateway import tokens
 from durable.models import Promise, Stream, Task
-from tests.browser.conftest import CHROMIUM_ARGS
 from tests.interop.conftest import Gateway, MakeGateway
 from tests.interop.sdks import NODE, CannotInstallError, install_typescript
 from tests.processes import wait_until
@@ -96,27 +95,6 @@ def gateway(make_gateway: MakeGateway, site: Site, token: str) -> Gateway:
 @pytest.fixture(scope="module")
 def token(database: str) -> str:
     return tokens.issue("tab", prefix="tab", role="", groups=[], expires_at=None, using="default")
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("Chromium is not on the PATH. Install it with: make setup-browser")
-    with sync_playwright() as playwright, pytest.MonkeyPatch.context() as patch:
-        # Playwright's loop sleeps while a test runs, so Django's calls cannot block it.
-        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(chromium: Browser) -> Iterator[Page]:
-    page = chromium.new_page()
-    page.on("console", lambda message: print(message.text))  # noqa: T201
-    yield page
-    page.close()
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from dashboard.descriptions.policy.counting import (
     can_help,
     counts,
     evaluate,
+    matches,
 )
-from dashboard.descriptions.policy.reading import read_policy
+from dashboard.descriptions.policy.reading import a_duration, read_policy
 from dashboard.descriptions.policy.tree import Kind, Leaf, Policy, leaves
 
 __all__ = [
@@ -20,9 +21,11 @@ __all__ = [
     "Policy",
     "Progress",
     "Requirement",
+    "a_duration",
     "can_help",
     "counts",
     "evaluate",
     "leaves",
+    "matches",
     "read_policy",
 ]

@@ -33,11 +33,12 @@ class Person:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ballot(Person):
-    """The newest answer of a person."""
+    """The newest answer of a person; ``cast_by`` is the deputy who gave it."""
 
     approves: bool
     at: int
     comment: str = ""
+    cast_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,46 +1,15 @@
 """``manage.py demo``: database, people, some work to decide on; then serve it with a worker."""
 
-import secrets
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from django.conf import settings
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Group, Permission
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 
 import durable
+from examples import past, story
 from examples.orders import read_orders
+from examples.people import PEOPLE, make_person
 from examples.workflows import deploy, purchase, review
-
-ARTICLE = (
-    "From Monday the office in Aarhus opens at eight. Deliveries go to the door in the yard, and"
-    " guests ring at the front. Please tell your suppliers."
-)
-
-
-class Person(NamedTuple):
-    """A user of the demo."""
-
-    username: str
-    first_name: str
-    groups: tuple[str, ...]
-    permissions: tuple[str, ...]
-    may: str
-
-
-PEOPLE = (
-    Person("mia", "Mia", ("finance",), (), "decides on purchases"),
-    Person("jon", "Jon", ("editors",), (), "decides on texts"),
-    Person(
-        "olga",
-        "Olga",
-        ("operators",),
-        ("view_executions", "settle_any", "cancel_executions"),
-        "decides on deployments, sees every execution, answers anything",
-    ),
-)
 
 
 class Command(BaseCommand):
@@ -53,11 +22,15 @@ class Command(BaseCommand):
         parser.add_argument("--host", default="127.0.0.1")
         parser.add_argument("--port", type=int, default=8001)
         parser.add_argument("--no-serve", action="store_true", help="set up only")
+        parser.add_argument("--no-story", action="store_true", help="without any earlier days")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Set up and serve."""
         call_command("migrate", verbosity=0)
         self._greet(options)
+        if not options["no_story"] and past.may_go_back() and not story.was_told():
+            self.stdout.write("Three days of work are played; this takes some seconds.\n")
+            story.tell()
         start_examples()
         if not options["no_serve"]:
             call_command(
@@ -72,36 +45,9 @@ class Command(BaseCommand):
         self.stdout.write("\n")
 
 
-def make_person(person: Person) -> str:
-    """Create or update a user with groups and rights; return the password."""
-    password = _password_of(person.username)
-    user, _ = get_user_model().objects.get_or_create(
-        username=person.username, defaults={"first_name": person.first_name}
-    )
-    user.set_password(password)
-    user.save()
-    user.groups.set(Group.objects.get_or_create(name=name)[0] for name in person.groups)
-    user.user_permissions.set(
-        Permission.objects.filter(
-            content_type__app_label="signoff", codename__in=person.permissions
-        )
-    )
-    return password
-
-
-def _password_of(username: str) -> str:
-    """Return the password of this machine's demo user, made on the first run."""
-    path = Path(settings.VAR_DIR) / f"demo_password_{username}"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(9))
-    return path.read_text()
-
-
 def start_examples() -> None:
     """Start the workflows that the demo shows; those that were started before stay as they are."""
     for order in read_orders():
         durable.start(f"purchase-{order.order_id}", purchase, order)
-    durable.start("review-opening-hours", review, "New opening hours", ARTICLE)
+    durable.start("review-opening-hours", review, "New opening hours", story.ARTICLE)
     durable.start("deploy-shop-42", deploy, "shop", "42")

@@ -35,6 +35,7 @@ const functions = {
     return "slept";
   },
   ask: async (ctx) => await ctx.promise(),
+  ask_people: async (ctx, task) => await ctx.promise({ tags: { "signoff:task": JSON.stringify(task) } }),
   detach: async (ctx, func, target, ...args) =>
     (await ctx.detached(func, ...args, ctx.options({ target }))).id,
   fail: async (ctx, text) => {

@@ -1,0 +1,141 @@
+"""Holds answers for as long as their question's author lets people take them back.
+
+A held answer is a row with an execution that sends it at its time; nothing is settled before. What
+others do in the meantime counts, and whoever comes too late is told.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import transaction
+from django.http import QueryDict
+from django.utils.translation import gettext_lazy as _
+
+import durable
+from dashboard import auditing
+from dashboard.answering import Actor, Answer, NoSuchQuestionError, Verdict
+from dashboard.attendance import group
+from dashboard.channels.contents import speaking_to
+from dashboard.decisions import decide
+from dashboard.drafts import drop_draft, fields_of, keep_fields
+from dashboard.held_answers import rows, waiting
+from dashboard.models import Action, HeldAnswer, HumanTask
+from dashboard.people import find_user
+from dashboard.permissions import visible_to
+from dashboard.rights import RefusedError
+from durable.clock import now_ms
+from durable.conf import database_alias
+
+logger = logging.getLogger(__name__)
+
+FUNCTION = "signoff.send"
+GRACE_MS = 10_000
+"""How late an answer may be before others send it: there may be no worker for it."""
+BATCH = 100
+
+
+def decide_or_hold(promise_id: str, actor: Actor, answer: Answer, sent: QueryDict) -> Verdict:
+    """Answer a question as ``decide`` does, or hold the answer where its author wants that.
+
+    ``sent`` is the form, which is given back when the answer is taken back or comes to nothing.
+    """
+
+    def hold(task: HumanTask) -> None:
+        _keep(task, actor, answer, fields_of(sent))
+
+    return decide(promise_id, actor, answer, hold=hold)
+
+
+def take_back(promise_id: str, actor: Actor) -> None:
+    """Take an answer back that is on its way: what was typed is a draft again.
+
+    Raises ``NoSuchQuestionError``, and ``RefusedError`` when it has been sent.
+    """
+    with transaction.atomic(using=database_alias()):
+        task = visible_to(actor.user).filter(pk=promise_id).first()
+        if task is None:
+            raise NoSuchQuestionError(promise_id)
+        held = waiting().filter(task=task.pk, user=actor.user.pk).select_for_update().first()
+        if held is None:
+            raise RefusedError(_("There is nothing to take back: it has been sent."))
+        durable.cancel(_execution_id(held), "the answer was taken back")
+        held.delete()
+        keep_fields(task, actor.user, held.fields)
+        auditing.record(Action.TAKE_BACK, task.pk, actor, answer=held.answer)
+
+
+def send(held_id: str) -> str:
+    """Give an answer that was not taken back; a step of the execution that waited for its time."""
+    with transaction.atomic(using=database_alias()):
+        held = waiting().filter(pk=held_id).select_for_update().first()
+        if held is None:
+            return "gone"
+        user = find_user(held.user_id)
+        with speaking_to(user):
+            result, problem = _give(held, user)
+        if not result:
+            held.delete()
+            return "sent"
+        rows().filter(pk=held.pk).update(result=result, problem=problem)
+        return result.value
+
+
+def send_overdue(*, using: str, **_kwargs: object) -> None:
+    """Send what should have been sent before; a receiver of ``durable.signals.housekeeping``."""
+    late = waiting(using).filter(sends_at__lte=now_ms() - GRACE_MS).order_by("sends_at")
+    for held_id in list(late.values_list("pk", flat=True)[:BATCH]):
+        try:
+            send(str(held_id))
+        except Exception:  # one that cannot be sent must not keep back the others
+            logger.exception("cannot send an answer", extra={"action": "send", "held": held_id})
+
+
+def _keep(task: HumanTask, actor: Actor, answer: Answer, fields: Mapping[str, list[str]]) -> None:
+    now = now_ms()
+    described = task.described
+    seconds = 0 if described is None else described.undo
+    rows().filter(task=task.pk, user=actor.user.pk).exclude(
+        result=HeldAnswer.Result.WAITING
+    ).delete()
+    held, is_new = rows().get_or_create(
+        task=task,
+        user_id=actor.user.pk,
+        defaults={
+            "actor": actor.kept,
+            "answer": answer.name,
+            "comment": answer.comment,
+            "values": dict(answer.values),
+            "request_key": answer.request_key,
+            "fields": dict(fields),
+            "held_at": now,
+            "sends_at": now + seconds * 1000,
+        },
+    )
+    if is_new:
+        drop_draft(task, actor.user)
+        durable.options(target=group()).start(
+            _execution_id(held), FUNCTION, str(held.pk), held.sends_at
+        )
+    elif not answer.request_key or held.request_key != answer.request_key:
+        raise RefusedError(_("Your answer is on its way: take it back to give another."))
+
+
+def _give(held: HeldAnswer, user: Any) -> tuple[HeldAnswer.Result | None, str]:
+    """Return what came of an answer, and why, if it came to nothing."""
+    if user is None or not user.is_active:
+        return HeldAnswer.Result.REFUSED, str(_("Whoever gave this answer can no longer sign in."))
+    actor = Actor.restored(user, held.actor)
+    answer = Answer(held.answer, held.comment, held.request_key, held.values)
+    try:
+        verdict = decide(held.task_id, actor, answer, is_confirmed=True)
+    except NoSuchQuestionError:
+        return HeldAnswer.Result.REFUSED, str(_("This question is no longer for you."))
+    except RefusedError as error:
+        keep_fields(held.task, user, held.fields)
+        return HeldAnswer.Result.REFUSED, str(error.sentence)
+    return (HeldAnswer.Result.LATE if verdict is Verdict.LATE else None), ""
+
+
+def _execution_id(held: HeldAnswer) -> str:
+    return f"signoff.send.{held.pk.hex}"

@@ -1,0 +1,144 @@
+"""The order of the inbox: by deadline in groups, in each by priority, then deadline, then age.
+
+A list is read in ranges of one index, a range for each group and priority. What a deadline means
+changes with the time, so a cursor carries the moment at which its first page was made.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple, Self
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from dashboard.descriptions.description import Priority
+from dashboard.inbox_filters import end_of_day
+from dashboard.models import NO_DUE, HumanTask
+from dashboard.shared_sets import SharedSets, compiled
+from durable.conf import database_alias
+
+_EARLIEST, _LATEST = -(2**62), 2**62
+_END_OF_TIME = 2**42
+"""No list was made after this, epoch ms."""
+_TABLE = '"signoff_humantask"'
+_KEYS = f'{_TABLE}."due_at", {_TABLE}."created_at", {_TABLE}."promise_id"'
+
+
+class Bucket(models.TextChoices):
+    """How urgent an open question is; the order of deadlines is the order of buckets."""
+
+    OVERDUE = "overdue", _("Overdue")
+    TODAY = "today", _("Due today")
+    LATER = "later", _("Later")
+    NONE = "none", _("No deadline")
+    DONE = "done", ""
+
+
+def bucket_of(due_at: int, now: int) -> Bucket:
+    """Say where a deadline belongs, by the calendar of the current time zone."""
+    if due_at >= NO_DUE:
+        return Bucket.NONE
+    if due_at <= now:
+        return Bucket.OVERDUE
+    return Bucket.TODAY if due_at < end_of_day(now) else Bucket.LATER
+
+
+class Cursor(NamedTuple):
+    """Where a list goes on: when it was begun, and the sort keys of the last card shown.
+
+    In the list of what is over ``at`` is when the last one ended, and the rest is zero.
+    """
+
+    at: int
+    priority: int
+    due_at: int
+    created_at: int
+    id: str
+
+    @classmethod
+    def after(cls, task: HumanTask, at: int) -> Self:
+        """Return the place behind an open question."""
+        return cls(at, task.priority, task.due_at, task.created_at, task.pk)
+
+    def encode(self) -> str:
+        """Return the cursor as it stands in a URL."""
+        return base64.urlsafe_b64encode(json.dumps(self).encode()).decode().rstrip("=")
+
+    @classmethod
+    def decode(cls, text: str) -> Self | None:
+        """Parse a cursor; None for one that is empty or was not made here."""
+        try:
+            raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+            *numbers, task_id = json.loads(raw)
+            at, priority, due_at, created_at = numbers
+        except (binascii.Error, ValueError, TypeError):
+            return None
+        if not all(type(one) is int for one in numbers) or not isinstance(task_id, str):
+            return None
+        is_near = 0 <= at < _END_OF_TIME and max(map(abs, numbers[1:])) < -_EARLIEST
+        return cls(at, priority, due_at, created_at, task_id) if is_near else None
+
+
+class _Range(NamedTuple):
+    """The deadlines of a group, ``end`` excluded, at one priority."""
+
+    priority: int
+    begin: int
+    end: int
+
+
+def read_in_order(
+    tasks: models.QuerySet[HumanTask],
+    sets: SharedSets,
+    at: int,
+    limit: int,
+    after: Cursor | None = None,
+) -> list[HumanTask]:
+    """Return some of the tasks in order, those behind a cursor if there is one. One query.
+
+    ``tasks`` is filtered and not sliced; ``sets`` are those that its conditions look into. ``at``
+    is the time to which the groups belong.
+    """
+    base = compiled(tasks.order_by())
+    if base is None:
+        return []
+    sql, conditions = base
+    ranges = [one for one in _ranges(at) if after is None or not _is_before(one, after)]
+    prefix, params = sets.prefix()
+    parts: list[str] = []
+    for one in ranges:
+        part = (
+            f'{sql} AND {_TABLE}."priority" = %s AND {_TABLE}."due_at" >= %s'
+            f' AND {_TABLE}."due_at" < %s'
+        )
+        params += (*conditions, *one)
+        if after is not None and _holds(one, after):
+            part += f" AND ({_KEYS}) > (%s, %s, %s)"
+            params += after[2:]
+        part += f" ORDER BY {_KEYS} LIMIT {limit}"
+        parts.append(f"SELECT * FROM ({part}) part{len(parts)}")  # noqa: S608 - Django's, and ours
+    # Both databases go through the parts one by one, and stop when they have enough: a part with a
+    # limit of its own is never run beside others.
+    statement = f"{prefix}{' UNION ALL '.join(parts)} LIMIT {limit}"
+    found = HumanTask.objects.using(database_alias()).fetch_mode(models.FETCH_RAISE)
+    return list(found.raw(statement, params))
+
+
+def _ranges(at: int) -> Iterator[_Range]:
+    ends = (_EARLIEST, at + 1, end_of_day(at), NO_DUE, _LATEST)
+    for begin, end in pairwise(ends):
+        for priority in sorted(Priority, reverse=True):
+            yield _Range(priority, begin, end)
+
+
+def _holds(one: _Range, place: Cursor) -> bool:
+    return one.priority == place.priority and one.begin <= place.due_at < one.end
+
+
+def _is_before(one: _Range, place: Cursor) -> bool:
+    if one.begin <= place.due_at < one.end:
+        return one.priority > place.priority
+    return one.end <= place.due_at

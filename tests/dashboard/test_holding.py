@@ -1,0 +1,295 @@
+"""Answers that can be taken back for some seconds."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.test import Client
+
+from dashboard import holding
+from dashboard.bulk import answer_some
+from dashboard.links import url_for
+from dashboard.models import Action, AuditEntry, Draft, HeldAnswer, HumanTask, Vote
+from durable.models import Promise
+from durable.protocol.states import PromiseState
+from durable.store.registry import close_store
+from tests.dashboard.people import answer, ask, client_of, make_user, settle, task_url
+from tests.dashboard.timed import Days, until
+
+pytestmark = pytest.mark.django_db
+
+HTMX = {"HX-Request": "true", "HX-Request-Type": "partial"}
+
+
+@pytest.fixture
+def mia() -> Client:
+    return client_of(make_user("mia", first_name="Mia"))
+
+
+@pytest.fixture
+def jon() -> Client:
+    return client_of(make_user("jon", first_name="Jon"))
+
+
+def state_of(promise_id: str = "q") -> str:
+    return Promise.objects.get(pk=promise_id).state
+
+
+def held() -> HeldAnswer:
+    return HeldAnswer.objects.get()
+
+
+def send() -> str:
+    """What the execution does once the time is over."""
+    return holding.send(str(held().pk))
+
+
+def test_an_answer_is_held_and_nothing_is_settled(mia):
+    ask("q", users=["mia"], undo=10)
+
+    assert answer(mia, "q", comment="fine").status_code == 303
+
+    assert state_of() == PromiseState.PENDING
+    page = mia.get(task_url("q")).text
+    assert "Your answer: Approve." in page
+    assert "Sending in" in page
+    assert "Undo" in page
+    assert 'name="answer"' not in page
+    assert not AuditEntry.objects.filter(target="q").exists()
+    assert Promise.objects.filter(function=holding.FUNCTION, state=PromiseState.PENDING).exists()
+
+    assert send() == "sent"
+    assert state_of() == PromiseState.RESOLVED
+    assert AuditEntry.objects.get(target="q").reason == "fine"
+    assert not HeldAnswer.objects.exists()
+    assert "You approved this" in mia.get(task_url("q")).text
+
+
+def test_htmx_gets_the_panel_with_a_clock(mia):
+    ask("q", users=["mia"], undo=10)
+
+    panel = mia.post(f"{task_url('q')}decide/", {"answer": "reject"}, headers=HTMX)
+
+    assert panel.status_code == 200
+    assert "<html" not in panel.text
+    assert "Your answer: Reject." in panel.text
+    assert 'hx-trigger="every 1s"' in panel.text
+
+
+def test_taking_it_back_returns_what_was_typed(mia):
+    form = {"type": "object", "properties": {"amount": {"type": "integer"}}}
+    ask("q", users=["mia"], undo=30, form=form)
+    answer(mia, "q", comment="a long text", filled="1", **{"values/amount": "42"})
+    execution = Promise.objects.get(function=holding.FUNCTION).pk
+
+    assert mia.post(f"{task_url('q')}take-back/").status_code == 303
+
+    page = mia.get(task_url("q")).text
+    assert "a long text" in page
+    assert 'value="42"' in page
+    assert "Undo" not in page
+    assert state_of() == PromiseState.PENDING
+    assert state_of(execution) == PromiseState.REJECTED_CANCELED
+    assert AuditEntry.objects.get(target="q").action == Action.TAKE_BACK
+    assert "took an answer back" in page
+    assert answer(mia, "q", "reject").status_code == 303
+    assert send() == "sent"
+    assert state_of() == PromiseState.REJECTED
+    assert not Draft.objects.exists()
+
+
+def test_what_was_sent_is_not_taken_back(mia):
+    ask("q", users=["mia"], undo=10)
+    answer(mia, "q")
+    held_id = str(held().pk)
+    send()
+
+    refused = mia.post(f"{task_url('q')}take-back/")
+
+    assert refused.status_code == 409
+    assert "There is nothing to take back" in refused.text
+    assert holding.send(held_id) == "gone"
+
+
+def test_others_see_what_is_about_to_happen(mia, jon):
+    ask("q", users=["mia", "jon"], undo=10)
+    state_url = f"{task_url('q')}state/"
+    assert jon.get(state_url).status_code == 204
+    answer(mia, "q")
+
+    assert "Mia is about to answer “Approve”" in jon.get(task_url("q")).text
+    assert "Mia is about to answer" in jon.get(state_url).text
+    mia.post(f"{task_url('q')}take-back/")
+    assert jon.get(f"{state_url}?watched=1").text.strip() == ""
+
+
+def test_who_is_first_wins_and_the_other_is_told(mia, jon):
+    ask("q", users=["mia", "jon"], undo=10)
+    answer(mia, "q", comment="my reasons")
+    settle("q", PromiseState.REJECTED)
+
+    assert send() == "late"
+
+    page = mia.get(task_url("q")).text
+    assert "Your answer came later and was not used." in page
+    assert "my reasons" in page
+    late = AuditEntry.objects.get(target="q", actor__username="mia")
+    assert not late.is_effective
+    assert "came later" not in jon.get(task_url("q")).text
+
+
+def test_two_held_answers_settle_once(mia, jon):
+    ask("q", users=["mia", "jon"], undo=10)
+    answer(mia, "q")
+    answer(jon, "q", "reject", comment="no")
+    first, second = HeldAnswer.objects.order_by("held_at")
+
+    assert [holding.send(str(one.pk)) for one in (first, second)] == ["sent", "late"]
+    assert state_of() == PromiseState.RESOLVED
+    assert "came later and was not used" in jon.get(task_url("q")).text
+
+
+def test_what_may_not_be_said_any_more_is_given_back(mia, jon):
+    ask("q", users=["mia", "jon"], undo=10)
+    answer(mia, "q", comment="my reasons")
+    jon.post(f"{task_url('q')}claim/")
+
+    assert send() == "refused"
+
+    page = mia.get(task_url("q")).text
+    assert "Your answer was not used. Jon has taken this on." in page
+    assert Draft.objects.get().fields["comment"] == ["my reasons"]
+    jon.post(f"{task_url('q')}release/")
+    assert "my reasons" in mia.get(task_url("q")).text
+    answer(mia, "q")
+    assert send() == "sent"
+
+
+def test_who_can_no_longer_sign_in_says_nothing(mia):
+    ask("q", users=["mia"], undo=10)
+    answer(mia, "q")
+    held().user.__class__.objects.update(is_active=False)
+
+    assert send() == "refused"
+    assert state_of() == PromiseState.PENDING
+
+
+def test_a_question_that_is_for_others_now(mia):
+    ask("q", users=["mia"], undo=10)
+    answer(mia, "q")
+    HumanTask.objects.get().deciders.all().delete()
+
+    assert send() == "refused"
+    assert held().problem == "This question is no longer for you."
+
+
+def test_one_answer_at_a_time(mia):
+    ask("q", users=["mia"], undo=10)
+    answer(mia, "q", request_key="one")
+
+    assert answer(mia, "q", request_key="one").status_code == 303
+    refused = answer(mia, "q", "reject", request_key="two")
+    assert refused.status_code == 403
+    assert "Your answer is on its way" in refused.text
+    assert HeldAnswer.objects.count() == 1
+
+
+def test_what_would_be_refused_is_not_held(mia):
+    ask("q", users=["mia"], undo=10, answers=["approve", "rework"], confirm={"text": "4711"})
+
+    assert answer(mia, "q").status_code == 422
+    assert answer(mia, "q", "rework").status_code == 422
+    assert not HeldAnswer.objects.exists()
+    assert answer(mia, "q", confirmation="4711").status_code == 303
+    assert send() == "sent"
+
+
+def test_a_vote_is_held_as_well(mia, jon):
+    ask("q", undo=10, policy={"stages": [{"user": "mia"}, {"user": "jon"}]})
+    assert answer(jon, "q").status_code == 403
+
+    answer(mia, "q")
+
+    assert not Vote.objects.exists()
+    assert send() == "sent"
+    assert Vote.objects.get().approves
+
+
+def test_late_is_late_at_once(mia):
+    ask("q", users=["mia"], undo=10)
+    settle("q")
+
+    assert answer(mia, "q").status_code == 409
+    assert not HeldAnswer.objects.exists()
+
+
+def test_without_a_worker_others_send_it(mia):
+    ask("q", users=["mia"], undo=10)
+    answer(mia, "q")
+    holding.send_overdue(using="default")
+    assert state_of() == PromiseState.PENDING
+    HeldAnswer.objects.update(sends_at=1)
+
+    holding.send_overdue(using="default")
+
+    assert state_of() == PromiseState.RESOLVED
+
+
+def test_many_at_once_are_not_held(mia):
+    ids = [ask(name, users=["mia"], type="x", undo=10) for name in ("q", "r")]
+    made = mia.post("/answers/", {"task": ids})
+    mia.post(made["Location"], {"answer": "approve"})
+
+    answer_some(made["Location"].strip("/").split("/")[-1])
+
+    assert {state_of(one) for one in ids} == {PromiseState.RESOLVED}
+
+
+def test_the_page_of_a_link(client, settings):
+    settings.SIGNOFF_BASE_URL = "https://signoff.example.org"
+    settings.SIGNOFF_LINKS = "bound"
+    user = make_user("mia")
+    ask("q", users=["mia"], undo=10)
+    url = url_for(HumanTask.objects.get(), user)
+
+    assert client.post(url, {"answer": "approve", "comment": "typed"}).status_code == 303
+    page = client.get(url).text
+    assert "Sending in" in page
+    assert f'action="{url.removeprefix(settings.SIGNOFF_BASE_URL)}"' in page
+    assert client.post(url, {"take_back": "1"}).status_code == 303
+    assert "typed" in client.get(url).text
+    assert client.post(url, {"take_back": "1"}).status_code == 409
+    client.post(url, {"answer": "approve"})
+    send()
+    assert AuditEntry.objects.get(target="q", action=Action.APPROVE).sign_in == "link"
+
+
+def test_strangers_take_nothing_back(mia):
+    ask("q", users=["mia"], undo=10)
+    answer(mia, "q")
+    eve = client_of(make_user("eve"))
+
+    assert eve.post(f"{task_url('q')}take-back/").status_code == 404
+    assert eve.get(f"{task_url('q')}take-back/").status_code == 405
+    assert HeldAnswer.objects.exists()
+
+
+@pytest.fixture
+def days(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Days]:
+    close_store()
+    days = Days()
+    monkeypatch.setattr("durable.clock.time", days)
+    yield days
+    days.end()
+
+
+def test_a_worker_sends_it_in_time(days, mia):
+    """One that begins after the answer was given: nothing of it was in a process."""
+    ask("q", users=["mia"], undo=10)
+    answer(mia, "q")
+    days.work()
+    days.pass_hours(5 / 3600)
+    assert state_of() == PromiseState.PENDING
+    days.pass_hours(6 / 3600)
+
+    until(lambda: state_of() == PromiseState.RESOLVED, "the answer")
+    assert not HeldAnswer.objects.exists()
