@@ -5,11 +5,12 @@ SHELL := /bin/bash
 
 PYTHON := .venv/bin/python
 INSTALLED := .venv/.installed
-PYTEST := $(PYTHON) -m pytest -n 2
+# Many tests wait for processes and for the disk: more of them than there are cores.
+PYTEST := $(PYTHON) -m pytest -n 3
 
 # Many tests drive real processes, which a busy machine can starve: what failed beside others gets
 # one more chance alone. What fails then as well, fails.
-run_tests = $(PYTEST) --db $(1) -m "not slow" || $(PYTHON) -m pytest --db $(1) -m "not slow" --last-failed
+run_tests = $(PYTEST) --db $(1) -m "$(2)" || $(PYTHON) -m pytest --db $(1) -m "$(2)" --last-failed
 
 # A site as in production, whose checks must find nothing.
 PRODUCTION := env -u DEBUG DJANGO_DEBUG=false ALLOWED_HOSTS=signoff.example EMAIL_URL=smtp://mail.example:25 \
@@ -54,8 +55,8 @@ demo: setup ## Try it: sample data, a worker and the pages on 127.0.0.1:8001
 
 .PHONY: test
 test: setup setup-browser ## Run the tests on SQLite, then on PostgreSQL
-	$(call run_tests,sqlite)
-	$(call run_tests,postgres)
+	$(call run_tests,sqlite,not slow)
+	$(call run_tests,postgres,not slow and not once)
 
 .PHONY: test-all
 test-all: setup setup-browser ## Run every test on both databases, with many more examples

@@ -29,6 +29,9 @@ _TABLES = (
     _Table(Decider, ("task_id",)),
 )
 
+_SETTLING = {"postgresql": ("vacuum analyze", "checkpoint"), "sqlite": ("analyze",)}
+"""What a server would do by itself in the minutes after, in the middle of what is measured."""
+
 
 def multiply(prefix: str, times: int) -> None:
     """Make of each execution whose id has the prefix ``times``, in all tables that know it."""
@@ -37,7 +40,8 @@ def multiply(prefix: str, times: int) -> None:
     with connection.cursor() as cursor:
         for table in _TABLES:
             cursor.execute(_statement(table), [times - 1, f"{prefix}%"])
-        cursor.execute("analyze")
+        for statement in _SETTLING[connection.vendor]:
+            cursor.execute(statement)
 
 
 def _statement(table: _Table) -> str:

@@ -90,6 +90,8 @@ class Answer:
     ``request_key`` is made with the form, so that a double click or a retry is the same answer.
     ``given`` stands in for the usual value; only for undescribed waits. ``confirmation`` is what
     was typed for questions that ask for it, see ``dashboard.confirming``; it is kept nowhere.
+    ``asked_at`` is that of the question which was read, see ``HumanTask``: one that asks something
+    else since then is not answered by it. None answers whatever it asks by now.
     """
 
     name: str
@@ -98,6 +100,7 @@ class Answer:
     values: Mapping[str, Any] = field(default_factory=dict)
     given: Any = msgspec.UNSET
     confirmation: str = field(default="", repr=False)
+    asked_at: int | None = None
 
 
 def _ip_address(text: str) -> str | None:

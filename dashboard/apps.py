@@ -22,6 +22,7 @@ class SignoffConfig(AppConfig):
         from dashboard.channels import receivers as channel_receivers  # noqa: F401, PLC0415
         from dashboard.claims import release_silent  # noqa: PLC0415
         from dashboard.holding import send_overdue  # noqa: PLC0415
+        from dashboard.links import forget_expired  # noqa: PLC0415
         from dashboard.streams import stop_streams  # noqa: PLC0415
         from dashboard.sweep import keep_house  # noqa: PLC0415
         from dashboard.timekeeping import end_overdue  # noqa: PLC0415
@@ -34,4 +35,5 @@ class SignoffConfig(AppConfig):
         signals.housekeeping.connect(send_overdue, dispatch_uid="signoff-held")
         signals.housekeeping.connect(release_silent, dispatch_uid="signoff-silence")
         signals.housekeeping.connect(forget_old, dispatch_uid="signoff-webhooks")
+        signals.housekeeping.connect(forget_expired, dispatch_uid="signoff-links")
         signals.stopping.connect(stop_streams, dispatch_uid="signoff-streams")

@@ -18,8 +18,16 @@ import durable
 from dashboard.descriptions import DescriptionError
 from dashboard.descriptions.description import KEY, TAG, describes_itself
 from dashboard.descriptions.reading import Source
-from dashboard.descriptions.timing import Timing, has_times, plan, read_timing
-from dashboard.models import Attendance, HumanTask, TaskMoment
+from dashboard.descriptions.timing import (
+    EXPIRY,
+    Pause,
+    Timing,
+    delayed,
+    has_times,
+    plan,
+    read_timing,
+)
+from dashboard.models import Attendance, Comment, HumanTask, TaskMoment
 from durable.clock import now_ms
 from durable.conf import database_alias
 from durable.protocol.records import PromiseRecord
@@ -29,6 +37,7 @@ ATTENDS = "signoff:attends"
 """Tag with the id of the question that an execution watches."""
 
 _DIGEST = 20
+_PAUSES = (Comment.Kind.ASKED, Comment.Kind.REPLIED)
 _MARKS = (b'"expires"', b'"reminders"', b'"ladder"')
 
 _at_work: ContextVar[str] = ContextVar("signoff_attendance", default="")
@@ -97,6 +106,49 @@ def restart(promise_id: str) -> bool:
     return True
 
 
+def go_on(promise_id: str) -> None:
+    """Let what waited for the requester come as much later; in the transaction of their reply.
+
+    What has happened by then does not happen again, and the expiry stays.
+    """
+    using = database_alias()
+    found = Attendance.objects.using(using).filter(pk=promise_id, is_over=False)
+    attendance = found.select_related("task").first()
+    if attendance is None:
+        return
+    durable.cancel(attendance.execution, "the times stood still for a while")
+    task, started_at = attendance.task, attendance.started_at
+    pauses = pauses_of(task, now_ms())
+    _begin(task, timing_of(task), started_at, using=using, pauses=pauses)
+
+
+def pauses_of(task: HumanTask, now: int) -> list[Pause]:
+    """Return when a question waited for its requester; until now, if it still does."""
+    said = Comment.objects.using(database_alias()).filter(
+        task=task.pk, kind__in=_PAUSES, written_at__gte=task.asked_at
+    )
+    pauses = []
+    since = None
+    for kind, at in said.order_by("written_at", "pk").values_list("kind", "written_at"):
+        if kind == Comment.Kind.ASKED:
+            since = at
+        elif since is not None:
+            pauses.append(Pause(since, at))
+            since = None
+    if task.waits_for_requester_since is not None:
+        pauses.append(Pause(task.waits_for_requester_since, now))
+    return pauses
+
+
+def due_of(task: HumanTask, now: int) -> int | None:
+    """Return when an answer is expected, if the requester replies by now where they are asked."""
+    since = task.waits_for_requester_since
+    if task.due is None or since is None:
+        return task.due
+    calendar = None if task.described is None else task.described.timing.calendar
+    return delayed(task.due, [Pause(since, now)], start=since, calendar=calendar)
+
+
 @contextmanager
 def at_work(execution: str) -> Iterator[None]:
     """Keep an execution that itself settles its question from being cancelled for that."""
@@ -107,9 +159,17 @@ def at_work(execution: str) -> Iterator[None]:
         _at_work.reset(token)
 
 
-def execution_id(promise_id: str, asked_at: int, started_at: int) -> str:
-    """Return the id of the execution that watches a question; ids of roots have no colon."""
-    digest = sha256(f"{promise_id}\0{asked_at}\0{started_at}".encode()).hexdigest()
+def execution_of(promise_id: str, asked_at: int, started_at: int) -> str:
+    """Return the execution that watches a question whose times count from then; empty for none."""
+    rows = Attendance.objects.using(database_alias()).filter(
+        pk=promise_id, asked_at=asked_at, started_at=started_at
+    )
+    return rows.values_list("execution", flat=True).first() or ""
+
+
+def _execution_id(promise_id: str, *parts: int) -> str:
+    """Return the id of an execution that is to watch a question; ids of roots have no colon."""
+    digest = sha256("\0".join([promise_id, *map(str, parts)]).encode()).hexdigest()
     return f"signoff.attend.{digest[:_DIGEST]}"
 
 
@@ -124,9 +184,23 @@ def group() -> str:
     return name
 
 
-def _begin(task: HumanTask, timing: Timing, started_at: int, *, using: str) -> None:
-    moments = plan(timing, asked_at=task.asked_at, started_at=started_at)
-    execution = execution_id(task.pk, task.asked_at, started_at)
+def _begin(
+    task: HumanTask,
+    timing: Timing,
+    started_at: int,
+    *,
+    using: str,
+    pauses: Collection[Pause] = (),
+) -> None:
+    """Watch a question, after ``pauses`` for what has not happened yet."""
+    moments = plan(timing, asked_at=task.asked_at, started_at=started_at, pauses=pauses)
+    parts = [task.asked_at, started_at]
+    if pauses:
+        rows = TaskMoment.objects.using(using).filter(task=task.pk)
+        done = set(rows.exclude(key=EXPIRY).values_list("key", flat=True))
+        moments = tuple(one for one in moments if key_of(task, one.key, started_at) not in done)
+        parts.append(len(pauses))
+    execution = _execution_id(task.pk, *parts)
     if moments:
         durable.options(target=group(), tags={ATTENDS: task.pk}).start(
             execution,

@@ -189,7 +189,8 @@ def read_instant(text: str, *, is_end: bool = False) -> dt.datetime | None:
             instant = dt.datetime.combine(day, dt.time())
         if instant is None:
             return None
-        return timezone.make_aware(instant) if timezone.is_naive(instant) else instant
+        aware = timezone.make_aware(instant) if timezone.is_naive(instant) else instant
+        return aware.astimezone(dt.UTC)  # as the database will: not all instants have one
     except (ValueError, OverflowError):
         return None
 

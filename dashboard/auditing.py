@@ -127,7 +127,7 @@ def record(
     author = by if isinstance(by, Author) else Author.of(by)
     entry = AuditEntry(
         **_who(author),
-        at=_instant(now_ms()),
+        at=instant_of(now_ms()),
         on_behalf_of_id=None if on_behalf_of is None else on_behalf_of.pk,
         on_behalf_of_name="" if on_behalf_of is None else name_of(on_behalf_of),
         action=action,
@@ -202,7 +202,7 @@ def _entry_of(promise: PromiseRecord, act: _Act | None, settler: Settler | None)
         author = Author.from_settler(settler)
     return AuditEntry(
         **_who(author),
-        at=_instant(promise.settled_at or now_ms()),
+        at=instant_of(promise.settled_at or now_ms()),
         action=action,
         target=promise.id,
         reason=reason,
@@ -260,7 +260,8 @@ def _stored(data: str | None) -> bytes:
         return (data or "").encode()
 
 
-def _instant(instant_ms: int) -> dt.datetime:
+def instant_of(instant_ms: int) -> dt.datetime:
+    """Return an instant in epoch ms as rows of the trail have it."""
     return dt.datetime.fromtimestamp(instant_ms / 1000, tz=dt.UTC)
 
 

@@ -90,6 +90,11 @@ def belongings_of(user: AnyUser) -> Belongings:
     return found
 
 
+def forget_belongings(user: AnyUser) -> None:
+    """Read them anew next time: they were changed in this request."""
+    user.__dict__.pop(_MEMO, None)
+
+
 def columns(user: AnyUser) -> dict[str, Any]:
     """Return what to read along with a query about a user, for ``remember``."""
     if _MEMO in user.__dict__:

@@ -5,11 +5,12 @@ kept what became of it. The execution that does it can be stopped, and goes on a
 item that was answered is answered once.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils.translation import gettext_lazy as _
 
 import durable
@@ -18,13 +19,16 @@ from dashboard.answering import Actor, Answer, NoSuchQuestionError, Verdict
 from dashboard.attendance import group
 from dashboard.decisions import decide, option_of
 from dashboard.inbox_filters import Filters
-from dashboard.inbox_queries import Tab, open_tasks
+from dashboard.inbox_queries import Tab, answerable
 from dashboard.models import Action, BulkItem, BulkJob, HumanTask, TargetKind
 from dashboard.people import find_user
 from dashboard.permissions import AnyUser
 from dashboard.rights import RefusedError
 from durable.clock import now_ms
 from durable.conf import database_alias
+from durable.protocol.validation import find_text_error
+
+logger = logging.getLogger(__name__)
 
 FUNCTION = "signoff.bulk"
 MAX_ITEMS = 10_000
@@ -45,14 +49,17 @@ def prepare(
     tab: Tab = Tab.ANSWER,
     filters: Filters | None = None,
 ) -> BulkJob:
-    """Gather questions: those with these ids, or all open ones of a list; nothing is answered yet.
+    """Gather questions: those with these ids, or all of a list; nothing is answered yet.
 
-    Raises ``RefusedError`` when there are none, too many, or when they are not of one kind.
+    Of either those that the actor may answer now, see ``inbox_queries.answerable``. Raises
+    ``RefusedError`` when there are none, too many, or when they are not of one kind.
     """
     now = now_ms()
-    tasks = open_tasks(actor.user, tab, now, filters or Filters())
     if filters is None:
-        tasks = open_tasks(actor.user, Tab.ANSWER, now).filter(pk__in=ids)
+        known = [one for one in ids if find_text_error("id", one) is None]
+        tasks = answerable(actor.user, now).filter(pk__in=known)
+    else:
+        tasks = answerable(actor.user, now, tab, filters)
     found = list(tasks[: MAX_ITEMS + 1])
     if not found:
         raise RefusedError(_("None of these questions can be answered by you any more."))
@@ -75,7 +82,8 @@ def prepare(
             made_at=now,
         )
         BulkItem.objects.using(database_alias()).bulk_create(
-            BulkItem(job=job, task_id=task.pk, title=str(task)) for task in found
+            BulkItem(job=job, task_id=task.pk, title=str(task), asked_at=task.asked_at)
+            for task in found
         )
     return job
 
@@ -86,9 +94,16 @@ def jobs_of(user: AnyUser) -> Any:
 
 
 def first_task(job: BulkJob) -> HumanTask | None:
-    """Return a question of the job, for its answers and its form: they all have the same."""
-    ids = job.items.values_list("task_id", flat=True)[:1]
-    return HumanTask.objects.using(database_alias()).filter(pk__in=list(ids)).first()
+    """Return a question of the job, for its answers and its form: they all have the same.
+
+    One that was described anew since they were gathered may have others.
+    """
+    tasks = HumanTask.objects.using(database_alias())
+    for item in job.items.order_by("pk")[:BATCH]:
+        task = tasks.filter(pk=item.task_id).first()
+        if task is not None and item.asked_at in {None, task.asked_at}:
+            return task
+    return None
 
 
 def start(job: BulkJob, answer: Answer) -> None:
@@ -123,12 +138,24 @@ def start(job: BulkJob, answer: Answer) -> None:
         durable.options(target=group()).start(f"signoff.bulk.{job.pk.hex}", FUNCTION, str(job.pk))
 
 
-def stop(job: BulkJob) -> bool:
+def stop(job: BulkJob, actor: Actor) -> bool:
     """Give no more answers; those given stay. Return whether there was something to stop."""
     running = BulkJob.objects.using(database_alias()).filter(
         pk=job.pk, ended_at__isnull=True, stopped_at__isnull=True
     )
-    return bool(running.update(stopped_at=now_ms()))
+    with transaction.atomic(using=database_alias()):
+        if not running.update(stopped_at=now_ms()):
+            return False
+        auditing.record(
+            Action.CHANGE,
+            str(job.pk),
+            actor,
+            kind=TargetKind.BULK,
+            answer=job.answer,
+            before="waiting" if job.started_at is None else "running",
+            after="stopped",
+        )
+    return True
 
 
 def answer_some(job_id: str) -> int:
@@ -154,13 +181,24 @@ def answer_some(job_id: str) -> int:
 
 
 def _answer_one(job: BulkJob, item: BulkItem, actor: Actor) -> None:
-    answer = Answer(job.answer, job.comment, request_key=f"bulk {job.pk.hex}", values=job.values)
+    answer = Answer(
+        job.answer,
+        job.comment,
+        request_key=f"bulk {job.pk.hex}",
+        values=job.values,
+        asked_at=item.asked_at,
+    )
     try:
         result, problem = _RESULTS[decide(item.task_id, actor, answer)], ""
     except NoSuchQuestionError:
         result, problem = BulkItem.Result.GONE, ""
     except RefusedError as error:
         result, problem = BulkItem.Result.REFUSED, str(error.sentence)
+    except DatabaseError:
+        raise  # It may be back: the step is tried again.
+    except Exception:  # one that cannot be answered must not keep the others from it
+        logger.exception("cannot answer", extra={"action": "bulk", "task": item.task_id})
+        result, problem = BulkItem.Result.FAILED, str(_("The log of the server says why."))
     BulkItem.objects.using(database_alias()).filter(pk=item.pk).update(
         result=result, problem=problem
     )

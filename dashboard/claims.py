@@ -54,14 +54,14 @@ def release(promise_id: str, actor: Actor, note: str = "") -> HumanTask:
 
 
 def hand_over(promise_id: str, actor: Actor, to: AbstractBaseUser, note: str = "") -> HumanTask:
-    """Give a question to one person; the holder may, managers may, and anybody while it is free.
+    """Give a question to one person: the holder may, managers may, and deciders while it is free.
 
     Raises ``RefusedError`` when that person could not answer it.
     """
     task = _find(promise_id, actor)
     if task.claimed_by_id is not None:
         _check_holder(task, actor)
-    else:
+    elif not permissions.has(actor.user, permissions.MANAGE_TASKS):
         capacity_of(task, actor.user)
     holder = task.claimed_by_id
     _free(task)

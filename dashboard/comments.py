@@ -6,14 +6,14 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
-from dashboard import auditing
+from dashboard import attendance, auditing
 from dashboard.answering import Actor, NoSuchQuestionError
 from dashboard.channels.executions import begin_telling
 from dashboard.claims import note_life
-from dashboard.models import NO_DUE, Action, Comment, HumanTask, MessageEvent
+from dashboard.models import Action, Comment, HumanTask, MessageEvent
 from dashboard.people import find_user, starter_id, starter_of
 from dashboard.permissions import is_open, visible_to
 from dashboard.rights import RefusedError
@@ -73,6 +73,8 @@ def write(promise_id: str, actor: Actor, text: str, kind: Comment.Kind) -> Comme
             text=text,
             written_at=now,
         )
+        if kind is Comment.Kind.REPLIED:
+            attendance.go_on(task.pk)
         names = sorted({one.get_username() for one in told if one.pk != actor.user.pk})
         if names:
             occasion = f"{kind.value} {comment.pk}"
@@ -119,10 +121,11 @@ def _reply(task: HumanTask, actor: Actor, now: int) -> dict[str, Any]:
     if task.started_by != starter_of(actor.user):
         raise RefusedError(_("Only whoever asked for this can reply."))
     since = task.waits_for_requester_since
-    asked = _open(task, now).filter(waits_for_requester_since__isnull=False)
+    asked = _open(task, now).filter(waits_for_requester_since=since)
     if since is None or not asked.update(waits_for_requester_since=None):
         raise RefusedError(_("Nobody has asked you anything, or this is over."))
-    _open(task, now).filter(due_at__lt=NO_DUE).update(due_at=F("due_at") + (now - since))
-    if task.due is None:
-        return {}
-    return {"paused_ms": now - since, "due_before": task.due, "due_after": task.due + now - since}
+    due = attendance.due_of(task, now)
+    if due is None:
+        return {"paused_ms": now - since}
+    _open(task, now).update(due_at=due)
+    return {"paused_ms": now - since, "due_before": task.due, "due_after": due}

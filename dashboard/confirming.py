@@ -39,6 +39,15 @@ def confirmation_of(task: HumanTask, option: AnswerOption) -> Confirmation | Non
     return None if task.described is None else task.described.confirmation_of(option)
 
 
+def takes_a_person(promise_id: str, *, resolves: bool) -> bool:
+    """Whether an open question has to be confirmed to be settled so, which no event can do."""
+    tasks = HumanTask.objects.using(database_alias())
+    task = tasks.filter(pk=promise_id, settled_at__isnull=True).first()
+    if task is None or task.described is None or task.described.confirm is None:
+        return False
+    return resolves or not any(one.approves for one in task.options)
+
+
 def label_of(task: HumanTask, confirmation: Confirmation) -> str | LazyText:
     """Return what stands beside the field."""
     if confirmation.label:

@@ -1,6 +1,7 @@
 """Settles a question with a person's answer: right, settlement and audit row in one transaction."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -10,19 +11,23 @@ from django.utils.translation import gettext_lazy as _
 from dashboard import confirming
 from dashboard.answering import Actor, Answer, NoSuchQuestionError, Verdict
 from dashboard.auditing import SYSTEM, acting, hash_of, record
+from dashboard.channels.executions import tell_whose_turn
 from dashboard.descriptions.answers import AnswerOption
 from dashboard.descriptions.proposal import changes_of
 from dashboard.models import Action, AuditEntry, HumanTask
 from dashboard.people import name_of
 from dashboard.permissions import visible_to
-from dashboard.policies import has_policy, progress_of, would_count
-from dashboard.rights import Capacity, RefusedError, capacity_of
+from dashboard.policies import has_policy, has_stages, progress_of, would_count
+from dashboard.rights import CHANGED, COUNTS_ONCE, Capacity, RefusedError, capacity_of
 from dashboard.votes import (
     ballots_as_json,
     cast,
-    deciding_option,
+    decided_by,
     has_voted_themself,
+    lock_questions,
     lock_votes,
+    unlike,
+    vote_in_another_place,
 )
 from durable import promises
 from durable.clock import now_ms
@@ -32,6 +37,16 @@ from durable.models import Promise
 from durable.protocol.states import PromiseState
 
 _ACTIONS = {one.value: one for one in (Action.APPROVE, Action.REJECT)}
+LEEWAY_MS = 120_000
+"""Answers are not held when the question ends so soon after: whatever sends them may be late."""
+
+
+class OutdatedError(RefusedError):
+    """What a question asks was said anew since it was read."""
+
+    def __init__(self) -> None:
+        """Say so."""
+        super().__init__(CHANGED)
 
 
 type Hold = Callable[[HumanTask], None]
@@ -65,24 +80,34 @@ def _decide(
 ) -> Verdict:
     using = database_alias()
     with transaction.atomic(using=using):
-        task = visible_to(actor.user).filter(pk=promise_id).first()
-        if task is None:
-            raise NoSuchQuestionError(promise_id)
+        task = _find(promise_id, actor)
+        if not task.describes_itself:
+            lock_questions([promise_id])  # so that it asks the same until it is answered
+            task = _find(promise_id, actor)
         option = option_of(task, answer.name)
         if _was_given_before(task, actor, answer):
             return Verdict.REPEATED
         try:
+            if answer.asked_at not in {None, task.asked_at}:
+                raise OutdatedError
             capacity = _check(task, option, actor, answer)
             confirming.check(task, option, answer.confirmation, is_confirmed=is_confirmed)
         except RefusedError:
             if (ended := _state_after(task)) is PromiseState.PENDING:
                 raise
             return _note_late(task, option, actor, answer, Capacity(actor.user), ended=ended)
-        if hold is not None and task.described is not None and task.described.undo:
+        if hold is not None and _may_wait(task):
             return _hold(task, option, actor, answer, capacity, hold=hold)
         if has_policy(task):
             return _vote(task, option, actor, answer, capacity)
         return _settle(task, option, actor, answer, capacity)
+
+
+def _find(promise_id: str, actor: Actor) -> HumanTask:
+    task = visible_to(actor.user).filter(pk=promise_id).first()
+    if task is None:
+        raise NoSuchQuestionError(promise_id)
+    return task
 
 
 def option_of(task: HumanTask, name: str) -> AnswerOption:
@@ -113,6 +138,8 @@ def value_of(option: AnswerOption, answer: Answer, username: str, **more: Any) -
 
 def _check(task: HumanTask, option: AnswerOption, actor: Actor, answer: Answer) -> Capacity:
     """Return how the person answers; raises ``RefusedError`` when they may not."""
+    if task.described is not None and (others := task.described.separation.others):
+        lock_questions({task.pk, *others})  # they may be answering one of these just now
     capacity = capacity_of(task, actor.user)
     if task.expires_at is not None and now_ms() >= task.expires_at:
         raise RefusedError(_("It is too late: the time to answer has run out."))
@@ -154,28 +181,57 @@ def _vote(
     task: HumanTask, option: AnswerOption, actor: Actor, answer: Answer, capacity: Capacity
 ) -> Verdict:
     """Count a vote, and settle once the policy says so."""
-    lock_votes(task)
+    lock_votes(task.pk)
     if (ended := _state_after(task)) is not PromiseState.PENDING:
         return _note_late(task, option, actor, answer, capacity, ended=ended)
-    _check_turn(task, capacity)
+    _check_turn(task, actor, capacity)
+    _check_agreement(task, option, answer, capacity)
     cast(task, option, answer, actor.user, capacity)
     progress = progress_of(task, now_ms())
     if progress.verdict is None:
         _record(task, actor, option, answer, capacity, is_effective=True, is_vote=True)
+        if has_stages(task):
+            tell_whose_turn(task, now_ms())
         return Verdict.VOTED
     if option.approves is not (progress.verdict == "approved"):
-        option = deciding_option(task, approves=not option.approves)
+        option, values = decided_by(task, progress, approves=not option.approves)
+        answer = replace(answer, values=values)
     return _settle(task, option, actor, answer, capacity, votes=ballots_as_json(task))
 
 
-def _check_turn(task: HumanTask, capacity: Capacity) -> None:
+def _check_turn(task: HumanTask, actor: Actor, capacity: Capacity) -> None:
     """Refuse a vote that would not count; raises ``RefusedError``."""
+    if (said := vote_in_another_place(task, actor.user, capacity.principal)) is not None:
+        raise RefusedError(COUNTS_ONCE % {"name": name_of(said.user)})
     if not would_count(task, capacity, progress_of(task, now_ms())):
         raise RefusedError(_("It is not your turn: this takes the answers of others first."))
     if capacity.only_groups is not None and has_voted_themself(task, capacity.principal):
         raise RefusedError(
             _("%(name)s has answered this themself.") % {"name": name_of(capacity.principal)}
         )
+
+
+def _check_agreement(
+    task: HumanTask, option: AnswerOption, answer: Answer, capacity: Capacity
+) -> None:
+    """Refuse a yes to other changes of a proposal than others said yes to."""
+    if task.described is None or task.described.proposal is None or not option.approves:
+        return
+    if (other := unlike(task, answer.values, capacity.principal)) is not None:
+        raise RefusedError(
+            _("%(name)s has approved other changes, see the history: make the same, or say no.")
+            % {"name": name_of(other.user)}
+        )
+
+
+def _may_wait(task: HumanTask) -> bool:
+    """Whether an answer may be held: its author wants that, and the question does not end first."""
+    if task.described is None or not task.described.undo:
+        return False
+    promise = Promise.objects.using(database_alias()).filter(pk=task.pk)
+    ends = [*promise.values_list("timeout_at", flat=True), task.expires_at]
+    sent = now_ms() + task.described.undo * 1000 + LEEWAY_MS
+    return all(one is None or sent < one for one in ends)
 
 
 def _hold(
@@ -191,7 +247,8 @@ def _hold(
     if (ended := _state_after(task)) is not PromiseState.PENDING:
         return _note_late(task, option, actor, answer, capacity, ended=ended)
     if has_policy(task):
-        _check_turn(task, capacity)
+        _check_turn(task, actor, capacity)
+        _check_agreement(task, option, answer, capacity)
     hold(task)
     return Verdict.HELD
 
@@ -202,12 +259,14 @@ def recount(task: HumanTask) -> bool:
     Return whether they do.
     """
     with transaction.atomic(using=database_alias()):
-        lock_votes(task)
-        verdict = progress_of(task, now_ms()).verdict
+        lock_votes(task.pk)
+        progress = progress_of(task, now_ms())
+        verdict = progress.verdict
         if verdict is None or _state_after(task) is not PromiseState.PENDING:
             return False
-        option = deciding_option(task, approves=verdict == "approved")
-        value = value_of(option, Answer(option.name), "", votes=ballots_as_json(task))
+        option, values = decided_by(task, progress, approves=verdict == "approved")
+        answer = Answer(option.name, values=values)
+        value = value_of(option, answer, "", votes=ballots_as_json(task))
         with acting(SYSTEM):
             if option.settles == "resolve":
                 return promises.resolve(task.pk, value).applied
@@ -249,9 +308,17 @@ def _was_given_before(task: HumanTask, actor: Actor, answer: Answer) -> bool:
         target=task.pk,
         actor=actor.user.pk,
         answer=answer.name,
-        request_key=answer.request_key,
+        request_key=_click(task, answer),
         is_effective=True,
     ).exists()
+
+
+def _click(task: HumanTask, answer: Answer) -> str:
+    """Return what a click has in common with its repetitions; not with one on an earlier question.
+
+    That may have had the same id.
+    """
+    return f"{answer.request_key} {task.created_at}" if answer.request_key else ""
 
 
 def _record(
@@ -279,7 +346,7 @@ def _record(
         is_effective=is_effective,
         is_override=capacity.overrides,
         payload_hash="" if is_vote else hash_of(value),
-        request_key=answer.request_key,
+        request_key=_click(task, answer),
     )
 
 

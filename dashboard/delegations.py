@@ -27,7 +27,8 @@ def active_delegations(user: AbstractBaseUser | AnonymousUser) -> Sequence[Deleg
     """
     known: Sequence[Delegation] | None = user.__dict__.get(_MEMO)
     if known is None:
-        found = _active(now_ms()).filter(deputy=user.pk) if user.pk is not None else ()
+        mine = _active(now_ms()).filter(deputy=user.pk).order_by("pk")
+        found = mine if user.pk is not None else ()
         known = [one for one in found if one.principal.is_active]
         user.__dict__[_MEMO] = known
     return known

@@ -11,6 +11,7 @@ from dashboard import auditing
 from dashboard.answering import Actor, NoSuchQuestionError
 from dashboard.channels.executions import begin_announcing, begin_telling
 from dashboard.descriptions.description import describes_itself
+from dashboard.descriptions.nodes import is_same
 from dashboard.held_answers import waiting
 from dashboard.masking import mask_description
 from dashboard.models import Action, HumanTask, MessageEvent, Vote
@@ -18,7 +19,7 @@ from dashboard.permissions import DESCRIBE_TASKS, has, visible_to
 from dashboard.recording import read_given, record_given
 from dashboard.rights import RefusedError
 from dashboard.sweep import latent_promises, records_of, repair
-from dashboard.votes import lock_votes
+from dashboard.votes import lock_questions
 from durable.clock import now_ms
 from durable.conf import database_alias
 from durable.protocol.records import PromiseRecord
@@ -61,15 +62,13 @@ def describe(promise_id: str, actor: Actor, described: Any) -> Given:
     if not HumanTask.objects.using(using).filter(pk=promise_id).exists():
         repair([promise_id], using=using)  # it came a moment ago
     with transaction.atomic(using=using):
-        lock_votes(HumanTask(pk=promise_id))
-        # Whoever settles it waits, or has done so.
-        held = latent_promises(using).filter(pk=promise_id).select_for_update()
-        promise = next(iter(records_of(held)), None)
+        lock_questions([promise_id])  # whoever settles it waits, or has done so
+        promise = next(iter(records_of(latent_promises(using).filter(pk=promise_id))), None)
         tasks = HumanTask.objects.using(using).filter(pk=promise_id)
         task = None if promise is None else tasks.filter(created_at=promise.created_at).first()
         if promise is None or task is None:
             raise NoSuchQuestionError(promise_id)
-        if task.described_at is not None and task.description == described:
+        if task.described_at is not None and is_same(task.description, described):
             return Given(task, Described.UNCHANGED)
         now = max(now_ms(), task.asked_at + 1)
         _check_free(promise, now)

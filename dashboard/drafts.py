@@ -33,10 +33,14 @@ def fields_of(data: QueryDict) -> dict[str, list[str]]:
 def keep_fields(
     task: HumanTask, user: AbstractBaseUser, fields: Mapping[str, Sequence[str]]
 ) -> bool:
-    """Keep what ``fields_of`` returned; return whether there was anything to keep."""
+    """Keep what ``fields_of`` returned; return whether there was anything to keep.
+
+    What is too long leaves what was kept before.
+    """
     drafts = Draft.objects.using(database_alias())
-    is_empty = not any(value for values in fields.values() for value in values)
-    if is_empty or sum(len(one) for values in fields.values() for one in values) > MAX_BYTES:
+    if sum(len(one) for values in fields.values() for one in values) > MAX_BYTES:
+        return False
+    if not any(value for values in fields.values() for value in values):
         drafts.filter(task=task.pk, user=user.pk).delete()
         return False
     drafts.update_or_create(

@@ -20,7 +20,7 @@ from dashboard.descriptions.answers import DEFAULT, AnswerOption, Need
 from dashboard.descriptions.confirmation import Confirmation
 from dashboard.models import HumanTask
 from dashboard.question_ids import encode
-from dashboard.rights import RefusedError
+from dashboard.rights import CHANGED, RefusedError
 from dashboard.wording import label_of
 
 MAX_COMMENT = 10_000
@@ -60,6 +60,7 @@ class DecisionForm(forms.Form):
 
     is_again = False
     is_outdated = False
+    asked_at: int | None = None
 
     def __init__(
         self,
@@ -89,7 +90,7 @@ class DecisionForm(forms.Form):
         """Ask for what the chosen answer needs."""
         super().clean()
         if self.is_outdated:
-            self.add_error("answer", _("What this asks was changed meanwhile: read it again."))
+            self.add_error("answer", CHANGED)
         option = self._options.get(self.cleaned_data.get("answer", ""))
         if option is None:
             return self.cleaned_data
@@ -160,6 +161,7 @@ class DecisionForm(forms.Form):
             values=self.values,
             given=self.cleaned_data.get("value", msgspec.UNSET),
             confirmation=self.cleaned_data.get("confirmation", ""),
+            asked_at=self.asked_at,
         )
 
 
@@ -221,6 +223,7 @@ def form_for(
         confirmation_label=next((confirming.label_of(task, one) for one in confirmed.values()), ""),
     )
     form.is_again = bool(again)
+    form.asked_at = task.asked_at
     seen = str(task.described_at or 0)
     form.is_outdated = data is not None and data.get(SEEN, seen) != seen
     return form

@@ -4,6 +4,7 @@ Places along the timeline are percentages of its width, written as text: a numbe
 would be written the way the visitor's language writes numbers.
 """
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ TICK_STEPS = (
     *(1 * _H, 2 * _H, 3 * _H, 6 * _H, 12 * _H),
     *(1 * _D, 2 * _D, 7 * _D, 14 * _D, 30 * _D, 90 * _D, 365 * _D),
 )
+_EXACTNESS = ((_S, 1), (10 * _S, 100), (_H, _S), (_D, _MIN), (math.inf, _H))
 MAX_TICKS = 6
 MIN_TICK_GAP = 18.0
 LAST_TICK = 84.0
@@ -173,10 +175,10 @@ class Axis:
         ticks: list[Tick] = []
         last = -MIN_TICK_GAP
         for piece in open_pieces:
-            first = -(-(piece.start - self.start) // step) * step
-            for offset in range(first, piece.end - self.start + 1, step):
+            for offset in _marks(piece.start - self.start, piece.end - self.start, step):
                 place = self.place(self.start + offset)
-                if place - last >= MIN_TICK_GAP and place <= LAST_TICK:
+                is_new = not ticks or _as_said(offset) != _as_said(ticks[-1].offset)
+                if is_new and place - last >= MIN_TICK_GAP and place <= LAST_TICK:
                     ticks.append(Tick(percent(place), offset))
                     last = place
         return ticks
@@ -197,6 +199,18 @@ class Axis:
         """Return the number of the cell that an instant falls into."""
         length = self.end - self.start
         return min(max((instant - self.start) * STRIP_CELLS // length, 0), STRIP_CELLS - 1)
+
+
+def _marks(begin: int, end: int, step: int) -> Sequence[int]:
+    """Return the offsets in a piece that words say exactly; where there are none, round ones."""
+    rounded = range(-(-begin // step) * step, end + 1, step)
+    return [one for one in rounded if _as_said(one) == one] or [begin, *rounded]
+
+
+def _as_said(offset: int) -> int:
+    """Return an offset as exactly as words say it, which have two units at most."""
+    exactness = next(unit for limit, unit in _EXACTNESS if offset < limit)
+    return offset - offset % exactness
 
 
 def percent(value: float) -> str:

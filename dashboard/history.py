@@ -30,6 +30,9 @@ MADE, TASK, SETTLED = range(3)
 """Sources of events; of two at the same time the one with the higher number happened later."""
 
 
+_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
+
+
 class Place(NamedTuple):
     """Where an event is in the history: time, source, and its key in that source."""
 
@@ -41,7 +44,7 @@ class Place(NamedTuple):
     def parse(cls, text: str) -> Self | None:
         """Read what ``str`` wrote; None for anything else."""
         match = re.fullmatch(r"(\d{1,18})~([0-2])~(.+)", text, re.DOTALL | re.ASCII)
-        if match is None or (match[2] == str(TASK) and not match[3].isdecimal()):
+        if match is None or (match[2] == str(TASK) and not _NUMBER.fullmatch(match[3])):
             return None
         return cls(int(match[1]), int(match[2]), match[3])
 

@@ -6,6 +6,7 @@ others do in the meantime counts, and whoever comes too late is told.
 
 import logging
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import transaction
@@ -20,7 +21,7 @@ from dashboard.channels.contents import speaking_to
 from dashboard.decisions import decide
 from dashboard.drafts import drop_draft, fields_of, keep_fields
 from dashboard.held_answers import rows, waiting
-from dashboard.models import Action, HeldAnswer, HumanTask
+from dashboard.models import ANSWERS, Action, AuditEntry, HeldAnswer, HumanTask
 from dashboard.people import find_user
 from dashboard.permissions import visible_to
 from dashboard.rights import RefusedError
@@ -126,6 +127,8 @@ def _give(held: HeldAnswer, user: Any) -> tuple[HeldAnswer.Result | None, str]:
     if user is None or not user.is_active:
         return HeldAnswer.Result.REFUSED, str(_("Whoever gave this answer can no longer sign in."))
     actor = Actor.restored(user, held.actor)
+    if _has_spoken_since(held):
+        return HeldAnswer.Result.REFUSED, str(_("You have answered otherwise since then."))
     answer = Answer(held.answer, held.comment, held.request_key, held.values)
     try:
         verdict = decide(held.task_id, actor, answer, is_confirmed=True)
@@ -135,6 +138,15 @@ def _give(held: HeldAnswer, user: Any) -> tuple[HeldAnswer.Result | None, str]:
         keep_fields(held.task, user, held.fields)
         return HeldAnswer.Result.REFUSED, str(error.sentence)
     return (HeldAnswer.Result.LATE if verdict is Verdict.LATE else None), ""
+
+
+def _has_spoken_since(held: HeldAnswer) -> bool:
+    """Whether the same person answered in another way meanwhile, such as a chat: that is later."""
+    since = datetime.fromtimestamp(held.held_at / 1000, tz=UTC)
+    answers = AuditEntry.objects.using(database_alias()).filter(
+        target=held.task_id, actor=held.user_id, action__in=ANSWERS, at__gt=since
+    )
+    return answers.filter(is_effective=True).exists()
 
 
 def _execution_id(held: HeldAnswer) -> str:

@@ -14,7 +14,6 @@ from django.utils.translation import gettext_lazy as _
 from dashboard.descriptions.description import Priority
 
 MAX_TEXT = 200
-_DAY = 24 * 3600 * 1000
 
 
 class Due(models.TextChoices):
@@ -124,11 +123,12 @@ def _due(due: Due, now: int) -> Q:
         case Due.TODAY:
             return Q(due_at__lt=end_of_day(now))
         case Due.WEEK:
-            return Q(due_at__lt=end_of_day(now) + 6 * _DAY)
+            return Q(due_at__lt=end_of_day(now, days=7))
 
 
-def end_of_day(now: int) -> int:
-    """Return when the day of the current time zone ends, epoch ms."""
+def end_of_day(now: int, *, days: int = 1) -> int:
+    """Return when the last of so many days of the current time zone ends, today first; epoch ms."""
     moment = timezone.localtime(dt.datetime.fromtimestamp(now / 1000, tz=dt.UTC))
-    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    return int((midnight + dt.timedelta(days=1)).timestamp() * 1000)
+    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    # By the calendar: a day on which the clocks are changed is longer or shorter than others.
+    return int((midnight + dt.timedelta(days=days)).timestamp() * 1000)

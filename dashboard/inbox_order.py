@@ -19,6 +19,7 @@ from dashboard.inbox_filters import end_of_day
 from dashboard.models import NO_DUE, HumanTask
 from dashboard.shared_sets import SharedSets, compiled
 from durable.conf import database_alias
+from durable.protocol.validation import find_text_error
 
 _EARLIEST, _LATEST = -(2**62), 2**62
 _END_OF_TIME = 2**42
@@ -74,12 +75,21 @@ class Cursor(NamedTuple):
             raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
             *numbers, task_id = json.loads(raw)
             at, priority, due_at, created_at = numbers
-        except (binascii.Error, ValueError, TypeError):
+        except (binascii.Error, ValueError, TypeError, RecursionError):
             return None
-        if not all(type(one) is int for one in numbers) or not isinstance(task_id, str):
+        if not all(type(one) is int for one in numbers) or not _is_id(task_id):
+            return None
+        if find_text_error("id", task_id) is not None:
             return None
         is_near = 0 <= at < _END_OF_TIME and max(map(abs, numbers[1:])) < -_EARLIEST
         return cls(at, priority, due_at, created_at, task_id) if is_near else None
+
+
+def _is_id(given: object) -> bool:
+    """Whether a database takes it: neither half a character nor none at all."""
+    if not isinstance(given, str) or "\0" in given:
+        return False
+    return given.encode(errors="ignore").decode() == given
 
 
 class _Range(NamedTuple):

@@ -36,7 +36,7 @@ from dashboard.permissions import (
 )
 from dashboard.policies import progress_of_each
 from dashboard.shared_sets import SharedSets, compiled
-from dashboard.snoozing import is_snoozed
+from dashboard.snoozing import is_snoozed, was_snoozed
 from dashboard.timetables import ending_of, expiries
 from durable.conf import database_alias
 from durable.protocol.states import PromiseState
@@ -66,6 +66,8 @@ class Tab(models.TextChoices):
 _PRIVILEGED = frozenset({Tab.UNASSIGNED, Tab.ALL})
 _INDEXED = ("priority", "due_at", "created_at", "pk")
 _WAYS = {Tab.MINE: By.NAME, Tab.GROUPS: By.GROUP}
+_WIDE = frozenset({Tab.WAITING, Tab.SNOOZED})
+"""Here is also what somebody sees and others answer."""
 
 
 def tabs_of(user: AnyUser) -> list[Tab]:
@@ -158,6 +160,13 @@ class Counts:
     news: int = 0
 
 
+class Shown(NamedTuple):
+    """The list that a page shows."""
+
+    tab: Tab
+    filters: Filters = NO_FILTERS
+
+
 class Seen(NamedTuple):
     """What a page knows of the time at which it was made, and how many were recent then."""
 
@@ -176,10 +185,7 @@ def open_tasks(
 
     With ``sets`` the statement needs what these have made.
     """
-    if tab is Tab.WAITING:
-        tasks = _waiting_for_others(user)
-    else:
-        tasks = visible_to(user, by=_WAYS.get(tab), only_open=True, sets=sets)
+    tasks = _all_of(user, tab, only_open=True, sets=sets)
     is_hidden = is_snoozed(user, now, sets)
     tasks = tasks.filter(
         is_open(now), is_hidden if tab is Tab.SNOOZED else ~is_hidden, filters.condition(now)
@@ -202,6 +208,38 @@ def open_tasks(
             return tasks.none()
 
 
+def answerable(
+    user: AnyUser, now: int, tab: Tab | None = None, filters: Filters = NO_FILTERS
+) -> QuerySet[HumanTask]:
+    """Return the open questions that are left to a user to answer: of a tab, or of all there are.
+
+    Where others see to a question, or the user has voted, it is not among them.
+    """
+    privileged = may_settle_any(user)
+    if tab is None:
+        tasks = visible_to(user, by=None if privileged else By.ANY, only_open=True)
+        tasks = tasks.filter(is_open(now)).order_by("due_at", "created_at", "pk")
+    else:
+        tasks = open_tasks(user, tab, now, filters)
+        if tab in _WIDE and not privileged:
+            tasks = tasks.filter(names(user, only_open=True))
+    return tasks.filter(_left_to(user, Tab.ANSWER))
+
+
+def _all_of(
+    user: AnyUser, tab: Tab, *, only_open: bool = False, sets: SharedSets | None = None
+) -> QuerySet[HumanTask]:
+    """Return what a tab may show, also what is over.
+
+    Whoever asked sees a question, but does not find it among what they have to answer.
+    """
+    by = _WAYS.get(tab)
+    if tab not in _WIDE and not may_settle_any(user):
+        by = by or By.ANY
+    tasks = visible_to(user, by=by, only_open=only_open, sets=sets)
+    return tasks.filter(_is_asked_by(user) | _is_voted_on_by(user)) if tab is Tab.WAITING else tasks
+
+
 def _left_to(user: AnyUser, tab: Tab) -> Q:
     """Match what the user can do something about: not taken by others, not voted on, not asked."""
     free = Q(claimed_by__isnull=True)
@@ -210,14 +248,6 @@ def _left_to(user: AnyUser, tab: Tab) -> Q:
     voted = Vote.objects.filter(task=OuterRef("pk"), user=user.pk)
     asked = Q(excludes_starter=True, started_by=starter_of(user))
     return free & ~asked & Q(~Exists(voted))
-
-
-def _waiting_for_others(user: AnyUser) -> QuerySet[HumanTask]:
-    """Return what the user asked for, or has voted on."""
-    tasks = HumanTask.objects.using(database_alias())
-    if not user.is_authenticated:
-        return tasks.none()
-    return tasks.filter(_is_asked_by(user) | _is_voted_on_by(user))
 
 
 def _is_asked_by(user: AnyUser) -> Q:
@@ -233,12 +263,12 @@ def count_open(
     now: int,
     tabs: Collection[Tab],
     *,
-    shown: Tab | None = None,
+    shown: Shown | None = None,
     seen: Seen | None = None,
 ) -> Counts:
-    """Count the open questions of some tabs, and what came lately to the one shown.
+    """Count the open questions of some tabs, and what came lately to the list shown.
 
-    ``seen`` is what a page of that tab knows, and asks for what is new to it. Reads the user's
+    ``seen`` is what a page of that list knows, and asks for what is new to it. Reads the user's
     belongings along with it. One query; for those who stand in for somebody, three.
     """
     is_assumed = delegations.assume_none(user)
@@ -250,7 +280,7 @@ def count_open(
 
 
 def _count_open(
-    user: AnyUser, now: int, tabs: Collection[Tab], shown: Tab | None, seen: Seen | None
+    user: AnyUser, now: int, tabs: Collection[Tab], shown: Shown | None, seen: Seen | None
 ) -> tuple[Counts, bool]:
     sets = SharedSets()
     counted: dict[str, QuerySet[HumanTask]] = {}
@@ -258,10 +288,12 @@ def _count_open(
         if tab.value not in counted:
             counted |= _parts_of(user, tab, now, sets)
     if shown is not None:
-        counted["recent"] = _stragglers(user, shown, seen.at if seen else now)
+        matching = shown.filters.condition(now)
+        counted["recent"] = _stragglers(user, shown.tab, seen.at if seen else now).filter(matching)
     if shown is not None and seen is not None:
-        newer = open_tasks(user, shown, now, sets=sets)
-        counted["newer"] = newer.filter(created_at__gt=seen.at).order_by(*_INDEXED)
+        tasks = open_tasks(user, shown.tab, now, shown.filters, sets).order_by(*_INDEXED)
+        counted["newer"] = tasks.filter(created_at__gt=seen.at)
+        counted["awake"] = tasks.filter(was_snoozed(user, seen.at), created_at__lte=seen.at)
     # Named apart from the columns that a user model may have.
     values = {
         "own_numbers": _numbers_of(counted, sets),
@@ -279,7 +311,7 @@ def _count_open(
         if seen is not None:
             # What is asked before a page and committed after it is news as well.
             late = max(0, found.get("recent", 0) - seen.recent)
-            found["news"] = found.pop("newer", 0) + late
+            found["news"] = found.pop("newer", 0) + found.pop("awake", 0) + late
         return Counts(**found), row["own_is_deputy"]
     return Counts(), False
 
@@ -330,11 +362,7 @@ def _numbers_of(counted: Mapping[str, QuerySet[HumanTask]], sets: SharedSets) ->
 
 def _stragglers(user: AnyUser, tab: Tab, since: int) -> QuerySet[HumanTask]:
     """Return what a tab was asked shortly before a page was made, whether it still waits or not."""
-    asked = visible_to(user, by=_WAYS.get(tab)).filter(
-        created_at__gt=since - NEWS_WINDOW_MS, created_at__lte=since
-    )
-    if tab is Tab.WAITING:
-        return asked.filter(_is_asked_by(user) | _is_voted_on_by(user))
+    asked = _all_of(user, tab).filter(created_at__gt=since - NEWS_WINDOW_MS, created_at__lte=since)
     if tab is Tab.UNASSIGNED:
         return asked.filter(names_nobody())
     if tab in {Tab.ANSWER, Tab.UNCLAIMED} and may_settle_any(user):

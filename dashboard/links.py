@@ -26,6 +26,7 @@ BOUND = "bound"
 _SALT = "signoff.link"
 _HOUR = 3_600_000
 DEFAULT_HOURS = 72
+BATCH = 500
 
 
 class LinkError(Exception):
@@ -59,7 +60,7 @@ class OpenLink(NamedTuple):
 def mode() -> str | None:
     """Return how links work here; None when there are none."""
     found: str | None = getattr(settings, "SIGNOFF_LINKS", None)
-    return found
+    return found or None
 
 
 def url_for(task: HumanTask, recipient: AbstractBaseUser) -> str:
@@ -105,11 +106,11 @@ def open_link(token: str) -> OpenLink:
         key, task_id, recipient_key, expires_at, answers, made_as = given
     except (signing.BadSignature, ValueError, TypeError):
         raise BadLinkError(_("This link is not complete, or was changed on the way.")) from None
+    if now_ms() >= expires_at:
+        raise DeadLinkError(_("This link has run out."))
     link = DecisionLink.objects.using(database_alias()).filter(pk=key, task_id=task_id).first()
     if link is None or link.revoked_at is not None:
         raise DeadLinkError(_("This link was taken back."))
-    if now_ms() >= expires_at:
-        raise DeadLinkError(_("This link has run out."))
     recipient = find_user(recipient_key)
     if recipient is None or not recipient.is_active:
         raise DeadLinkError(_("This link is for somebody who can no longer sign in."))
@@ -128,6 +129,13 @@ def links_to(task: HumanTask) -> QuerySet[DecisionLink]:
     return DecisionLink.objects.using(database_alias()).filter(
         task=task.pk, revoked_at__isnull=True
     )
+
+
+def forget_expired(*, using: str, **_kwargs: object) -> None:
+    """Remove links that have run out; a receiver of ``durable.signals.housekeeping``."""
+    links = DecisionLink.objects.using(using)
+    expired = links.filter(expires_at__lte=now_ms()).order_by("expires_at")
+    links.filter(pk__in=list(expired.values_list("pk", flat=True)[:BATCH])).delete()
 
 
 def absolute(path: str) -> str:

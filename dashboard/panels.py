@@ -8,6 +8,7 @@ from django.utils.functional import Promise as LazyText
 from django.utils.translation import gettext_lazy as _
 
 from dashboard import confirming, held_answers, links, wording
+from dashboard.attendance import due_of
 from dashboard.clocks import local, near_text
 from dashboard.descriptions import Description, Fact
 from dashboard.descriptions.answers import AnswerOption
@@ -45,9 +46,10 @@ from dashboard.permissions import (
 )
 from dashboard.policies import could_help, has_policy, opens_for, progress_of, would_count
 from dashboard.revealing import may_reveal
-from dashboard.rights import Capacity, RefusedError, capacity_of
+from dashboard.rights import COUNTS_ONCE, Capacity, RefusedError, capacity_of
 from dashboard.timetables import Entry, events_of, schedule_of, watcher_of
 from dashboard.timetables import sentence as expiry_of
+from dashboard.votes import vote_in_another_place
 from durable.conf import database_alias
 from durable.models import Promise
 from durable.protocol.states import PromiseState
@@ -92,6 +94,7 @@ class OnItsWay(NamedTuple):
 class Panel:
     """What the panel's template shows. Instants are epoch ms.
 
+    due: it moves along while the requester is asked.
     cannot: why the reader cannot answer, while the question waits.
     note: what they should know before they do; ``refused`` says why their answer was not taken.
     late: set for the one whose answer came too late: what they wrote is given back.
@@ -106,6 +109,7 @@ class Panel:
     facts: Sequence[Fact]
     deciders: str
     asked_by: str
+    due: int | None
     closes_at: int | None
     outcome: Outcome | None
     history: Sequence[Event]
@@ -234,6 +238,7 @@ def read_panel(
         may_reveal=not reveal and may_reveal(task, user),
         deciders=deciders_of([task.pk]).get(task.pk, ""),
         asked_by=name_of(starter) if starter else "",
+        due=due_of(task, now),
         closes_at=task.closes_at if task.closes_at < NO_DUE else None,
         outcome=outcome,
         history=_history(task, outcome, user),
@@ -293,7 +298,7 @@ def _for_reader(
     vote = _own_vote(task, capacity) if several else None
     note = _note(capacity)
     if capacity is not None and progress is not None:
-        turn = _turn_of(task, capacity, progress, vote, now)
+        turn = _turn_of(task, user, capacity, progress, vote=vote, now=now)
         cannot, note = turn.cannot, note or turn.note
     is_expired = task.expires_at is not None and now >= task.expires_at
     if is_expired:
@@ -344,8 +349,17 @@ class _Turn(NamedTuple):
 
 
 def _turn_of(
-    task: HumanTask, capacity: Capacity, progress: Progress, vote: Vote | None, now: int
+    task: HumanTask,
+    user: AnyUser,
+    capacity: Capacity,
+    progress: Progress,
+    *,
+    vote: Vote | None,
+    now: int,
 ) -> _Turn:
+    said = vote_in_another_place(task, user, capacity.principal)  # type: ignore[arg-type]
+    if said is not None:
+        return _Turn(cannot=COUNTS_ONCE % {"name": name_of(said.user)})
     if capacity.only_groups is not None and vote is not None and vote.cast_by_id is None:
         name = {"name": name_of(capacity.principal)}
         return _Turn(cannot=_("%(name)s has answered this themself.") % name)

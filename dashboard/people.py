@@ -4,6 +4,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.core.exceptions import ValidationError
 
 from durable.conf import database_alias
 
@@ -21,7 +22,7 @@ def find_user(key: Any) -> AbstractBaseUser | None:
     users = get_user_model()._default_manager.using(database_alias())
     try:
         return users.filter(pk=key).first()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, ValidationError):
         return None
 
 

@@ -21,7 +21,7 @@ from dashboard.descriptions.policy import (
 )
 from dashboard.models import Decider, HumanTask, Vote
 from dashboard.people import name_of
-from dashboard.rights import Capacity, recipients_of
+from dashboard.rights import Capacity, RefusedError, capacity_of, recipients_of
 from durable.conf import database_alias
 
 
@@ -50,6 +50,7 @@ def progress_of_each(tasks: Iterable[HumanTask], now: int) -> dict[str, Progress
             created_at=task.asked_at,
             now=now,
             others=_others(task, policy, names[pk], ballots),
+            people=names[pk].people,
         )
         for pk, (task, policy) in policies.items()
     }
@@ -65,6 +66,52 @@ def would_count(task: HumanTask, capacity: Capacity, progress: Progress) -> bool
     """Whether a vote of somebody counts now: not before the stage that they belong to is open."""
     policy = policy_of(task)
     return policy is not None and counts(policy, person_of(task, capacity), progress)
+
+
+def whose_turn(
+    task: HumanTask, people: Iterable[AbstractBaseUser], now: int
+) -> list[AbstractBaseUser]:
+    """Leave those of these people whose answer is wanted now.
+
+    Where one answer decides these are all, or whoever has taken it on; else those who have not
+    answered, and belong to what is open.
+    """
+    policy = policy_of(task)
+    if policy is None:
+        return [one for one in people if task.claimed_by_id is None or _may_answer(task, one)]
+    progress, names = progress_of(task, now), _Names.read([task.pk])[task.pk]
+    votes = Vote.objects.using(database_alias()).filter(task=task.pk)
+    voted = set(votes.values_list("user", flat=True))
+    found = []
+    for user in people:
+        try:
+            capacity = capacity_of(task, user)
+        except RefusedError:
+            continue
+        principal = capacity.principal
+        person = Person(**_known_of(principal, policy, names, capacity.only_groups))
+        if principal.pk not in voted and can_help(policy, person, progress):
+            found.append(user)
+    return found
+
+
+def _may_answer(task: HumanTask, user: AbstractBaseUser) -> bool:
+    try:
+        capacity_of(task, user)
+    except RefusedError:
+        return False
+    return True
+
+
+def next_opening(task: HumanTask, now: int) -> int | None:
+    """Return when a part of a policy opens that waits for its time; None when none does."""
+    return progress_of(task, now).next_change_at if has_policy(task) else None
+
+
+def has_stages(task: HumanTask) -> bool:
+    """Whether an answer can make it the turn of others."""
+    policy = policy_of(task)
+    return policy is not None and any(node.kind is Kind.STAGES for node in policy.nodes)
 
 
 def opens_for(task: HumanTask, capacity: Capacity, progress: Progress) -> int | None:
@@ -102,23 +149,27 @@ class _Names(NamedTuple):
     """The names in a policy, by the id of the user or group that they were bound to.
 
     free: names of users and groups that nobody had when the question came, so the name decides.
+    people: what people call the users, by the name in the policy.
     """
 
     users: dict[Any, str]
     groups: dict[Any, str]
     free: set[tuple[str, str]]
+    people: dict[str, str]
 
     @classmethod
     def read(cls, tasks: Collection[str]) -> dict[str, Self]:
         """Return the names in each question. One query."""
-        found = {pk: cls({}, {}, set()) for pk in tasks}
+        found = {pk: cls({}, {}, set(), {}) for pk in tasks}
         named = Decider.objects.using(database_alias()).filter(task__in=list(tasks))
-        for one in named.exclude(kind=Decider.Kind.PERMISSION):
+        for one in named.exclude(kind=Decider.Kind.PERMISSION).select_related("user"):
             names = found[one.task_id]
             if one.is_unknown:
                 names.free.add((one.kind, one.name))
             elif one.kind == Decider.Kind.USER:
                 names.users[one.user_id] = one.name
+                if one.user is not None:
+                    names.people[one.name] = name_of(one.user)
             else:
                 names.groups[one.group_id] = one.name
         return found

@@ -24,6 +24,7 @@ from dashboard.models import (
     HeldAnswer,
     HumanTask,
     Snooze,
+    TaskMoment,
     Vote,
 )
 from durable.models import Promise
@@ -34,7 +35,7 @@ from durable.protocol.records import PromiseRecord
 _SETTLE_TASK = "update signoff_humantask set settled_at = %s where promise_id = %s"
 _CLOSE_DECIDERS = "update signoff_decider set is_open = %s where task_id = %s"
 _END_SNOOZES = "delete from signoff_snooze where task_id = %s"
-_OF_ONE_LIFE = (Decider, Vote, Draft, HeldAnswer, Comment, DecisionLink, Snooze)
+_OF_ONE_LIFE = (Decider, Vote, Draft, HeldAnswer, Comment, DecisionLink, Snooze, TaskMoment)
 _TASK_COLUMNS = [field.name for field in HumanTask._meta.concrete_fields if not field.primary_key]
 
 

@@ -11,11 +11,14 @@ from django.utils.translation import gettext_lazy as _
 
 from dashboard import permissions
 from dashboard.delegations import active_delegations, deputies_for
-from dashboard.models import ANSWERS, AuditEntry, Decider, HumanTask
+from dashboard.models import ANSWERS, AuditEntry, Decider, Delegation, HumanTask
 from dashboard.people import find_user, name_of, starter_id
 from durable.conf import database_alias
 
 type Sentence = str | LazyText
+
+COUNTS_ONCE = _("You have answered this already for %(name)s: one person counts once.")
+CHANGED = _("What this asks was changed meanwhile: read it again.")
 
 
 class RefusedError(Exception):
@@ -44,17 +47,31 @@ class Capacity(NamedTuple):
 
 def capacity_of(task: HumanTask, user: AbstractBaseUser) -> Capacity:
     """Return how a user may answer a question; raises ``RefusedError`` when not at all."""
-    place = _place(task, user)
-    if place is None:
-        raise RefusedError(_("You may read this, but it is for others to answer."))
-    principal = place.principal
-    _check_claim(task, {user.pk, principal.pk})
-    overrides = False
-    if sentence := _conflict(task, {user.pk, principal.pk}):
-        if not permissions.has(user, permissions.OVERRIDE_SEPARATION):
-            raise RefusedError(sentence)
-        overrides = True
-    return place._replace(overrides=overrides)
+    return _capacity(task, user, minds_claim=True)
+
+
+def could_answer(task: HumanTask, user: AbstractBaseUser) -> bool:
+    """Whether a user may answer a question, or could if whoever has taken it on gave it back."""
+    try:
+        _capacity(task, user, minds_claim=False)
+    except RefusedError:
+        return False
+    return True
+
+
+def _capacity(task: HumanTask, user: AbstractBaseUser, *, minds_claim: bool) -> Capacity:
+    allowed: list[Capacity] = []
+    refusals: list[RefusedError] = []
+    for place in _places(task, user):
+        try:
+            allowed.append(_checked(task, user, place, minds_claim=minds_claim))
+        except RefusedError as error:
+            refusals.append(error)
+    if allowed:
+        return min(allowed, key=lambda one: one.overrides)
+    if refusals:
+        raise refusals[0]
+    raise RefusedError(_("You may read this, but it is for others to answer."))
 
 
 def recipients_of(task: HumanTask) -> list[AbstractBaseUser]:
@@ -76,17 +93,18 @@ def deputies_of(task: HumanTask, people: Collection[AbstractBaseUser]) -> list[A
     known = {one.pk for one in people}
     found: dict[object, AbstractBaseUser] = {}
     for deputy in deputies_for(known):
-        principal = stands_in_for(task, deputy)
-        if deputy.pk in known or principal is None or principal.pk not in known:
+        places = [one for one in _places(task, deputy) if one.is_deputy]
+        principals = {one.principal.pk for one in places} & known
+        if deputy.pk in known:
             continue
-        if not _conflict(task, {deputy.pk, principal.pk}):
+        if any(not _conflict(task, {deputy.pk, one}) for one in principals):
             found[deputy.pk] = deputy
     return sorted(found.values(), key=lambda one: one.get_username())
 
 
 def stands_in_for(task: HumanTask, user: AbstractBaseUser) -> AbstractBaseUser | None:
     """Return whose place a user takes; None when they answer for themself, or not at all."""
-    place = _place(task, user)
+    place = next(iter(_places(task, user)), None)
     return place.principal if place is not None and place.is_deputy else None
 
 
@@ -104,21 +122,38 @@ def _with_permissions(task: HumanTask, known: Collection[object]) -> Iterator[Ab
                     yield user
 
 
-def _place(task: HumanTask, user: AbstractBaseUser) -> Capacity | None:
-    """Return whom the user answers for: themself, if named, else whom they stand in for."""
+def _places(task: HumanTask, user: AbstractBaseUser) -> list[Capacity]:
+    """Return whom the user may answer for: themself, if named, else those they stand in for."""
     deciders = Decider.objects.using(database_alias()).filter(task=task.pk)
     if deciders.filter(permissions.own_ways(user)).exists():
-        return Capacity(user)
+        return [Capacity(user)]
     found = [
         one
         for one in active_delegations(user)
         if deciders.filter(permissions.ways_in_place_of(one)).exists()
     ]
     if found:
-        principal = found[0].principal
-        groups = frozenset(one.group_id for one in found if one.principal_id == principal.pk)
-        return Capacity(principal, is_deputy=True, only_groups=None if None in groups else groups)
-    return Capacity(user) if permissions.may_settle_any(user) else None
+        principals = {one.principal_id: one.principal for one in found}
+        return [_in_place_of(principal, found) for principal in principals.values()]
+    return [Capacity(user)] if permissions.may_settle_any(user) else []
+
+
+def _in_place_of(principal: AbstractBaseUser, delegations: Collection[Delegation]) -> Capacity:
+    groups = frozenset(one.group_id for one in delegations if one.principal_id == principal.pk)
+    return Capacity(principal, is_deputy=True, only_groups=None if None in groups else groups)
+
+
+def _checked(
+    task: HumanTask, user: AbstractBaseUser, place: Capacity, *, minds_claim: bool
+) -> Capacity:
+    """Return a place that may be taken, and how; raises ``RefusedError``."""
+    people = {user.pk, place.principal.pk}
+    if minds_claim:
+        _check_claim(task, people)
+    sentence = _conflict(task, people)
+    if sentence and not permissions.has(user, permissions.OVERRIDE_SEPARATION):
+        raise RefusedError(sentence)
+    return place._replace(overrides=bool(sentence))
 
 
 def _check_claim(task: HumanTask, people: Collection[object]) -> None:

@@ -3,7 +3,7 @@
 A view is a query string. Whoever opens it sees what they would see anyway, narrowed by it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import urlencode
@@ -16,10 +16,11 @@ from django.http import QueryDict
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
-from dashboard import inbox_filters, queries
+from dashboard import auditing, inbox_filters, queries
+from dashboard.answering import Actor
 from dashboard.belongings import View, belongings_of
 from dashboard.inbox_queries import tab_named, tabs_of
-from dashboard.models import DefaultView, Place, SavedView
+from dashboard.models import Action, DefaultView, Place, SavedView, TargetKind
 from dashboard.permissions import VIEW_EXECUTIONS, AnyUser, has
 from durable.clock import now_ms
 from durable.conf import database_alias
@@ -149,13 +150,15 @@ def audience_of(view: SavedView) -> str:
 
 
 def save_view(
-    user: Any, place: Place, given: QueryDict, *, name: str, audience: str = ""
+    actor: Actor, place: Place, given: QueryDict, *, name: str, audience: str = ""
 ) -> SavedView:
     """Keep what a query string asks for under a name.
 
-    ``audience`` is one of ``audiences_of``. Raises ``ValidationError`` when there is nothing to
-    keep or too much of it, when the name is taken, and when somebody has too many.
+    ``audience`` is one of ``audiences_of``. What is shared leaves an audit row. Raises
+    ``ValidationError`` when there is nothing to keep or too much of it, when the name is taken, and
+    when somebody has too many.
     """
+    user = actor.user
     query = normalised(user, place, given)
     if query == unfiltered(user, place):
         raise ValidationError(_("There is no filter to save."))
@@ -165,20 +168,68 @@ def save_view(
         message = _("You have %(count)d views and cannot have more. Delete one first.")
         raise ValidationError(message, params={"count": MAX_VIEWS})
     view = SavedView(place=place, owner_id=user.pk, query=query, made_at=now_ms())
-    change_view(view, name=name, audience=audience)
+    _write(view, actor, Action.ADD, name=name, audience=audience)
     return view
 
 
-def change_view(view: SavedView, *, name: str, audience: str) -> None:
-    """Name and share a view; raises ``ValidationError`` when its owner has another so named."""
+def change_view(view: SavedView, actor: Actor, *, name: str, audience: str) -> None:
+    """Name and share a view; raises ``ValidationError`` when its owner has another so named.
+
+    There is an audit row if others see the view, or saw it before.
+    """
+    _write(view, actor, Action.CHANGE, name=name, audience=audience)
+
+
+def delete_view(view: SavedView, actor: Actor) -> None:
+    """Delete a view, with an audit row if others see it."""
+    with transaction.atomic(using=database_alias()):
+        if shown := _shown(view):
+            _record(Action.REMOVE, view, actor, shown, {})
+        view.delete(using=database_alias())
+
+
+def _write(view: SavedView, actor: Actor, action: Action, *, name: str, audience: str) -> None:
+    before = _shown(view)
     view.name, view.is_for_all = name, audience == ALL
     is_group = audience.startswith(_GROUP)
     view.group_id = int(audience.removeprefix(_GROUP)) if is_group else None
     try:
         with transaction.atomic(using=database_alias()):
             view.save(using=database_alias())
+            after = _shown(view)
+            if after != before:
+                _record(action, view, actor, before, after)
     except IntegrityError as error:
         raise ValidationError(_("You have a view of this name already.")) from error
+
+
+def _shown(view: SavedView) -> dict[str, str]:
+    """Return what others see of a view, and who; nothing of one that is its owner's alone."""
+    if view.is_for_all:
+        audience = "everybody"
+    elif view.group_id is None:
+        return {}
+    else:
+        group = Group.objects.filter(pk=view.group_id)
+        audience = group.values_list("name", flat=True).first() or ""
+    return {"name": view.name, "query": view.query, "for": audience}
+
+
+def _record(
+    action: Action,
+    view: SavedView,
+    actor: Actor,
+    before: Mapping[str, str],
+    after: Mapping[str, str],
+) -> None:
+    """Add the audit row: what the view was called, asked for and was shared with, and is."""
+    auditing.record(
+        action,
+        str(view.pk),
+        actor,
+        kind=TargetKind.VIEW,
+        details={"list": str(view.place), "before": dict(before), "after": dict(after)},
+    )
 
 
 def set_first(user: Any, view: SavedView) -> None:
@@ -188,9 +239,10 @@ def set_first(user: Any, view: SavedView) -> None:
     )
 
 
-def unset_first(user: Any, view: SavedView) -> None:
-    """Let the list begin without a view again."""
-    DefaultView.objects.using(database_alias()).filter(user=user.pk, view=view).delete()
+def unset_first(user: Any, view: SavedView) -> bool:
+    """Let the list begin without a view again; return whether it began with that."""
+    found = DefaultView.objects.using(database_alias()).filter(user=user.pk, view=view)
+    return found.delete()[0] > 0
 
 
 def own_views(user: AnyUser) -> QuerySet[SavedView]:

@@ -97,6 +97,11 @@ def is_snoozed(user: AnyUser, now: int, sets: SharedSets | None = None) -> Q:
     return Q(pk__in=ids, due_at__gt=now)
 
 
+def was_snoozed(user: AnyUser, at: int) -> Q:
+    """Match questions that were put off at a time, also those that have come back since."""
+    return Q(pk__in=_put_off(user, at), due_at__gt=at)
+
+
 def _put_off(user: AnyUser, now: int) -> QuerySet[Any]:
     return snoozes_of(user).filter(until__gt=now).values("task")
 

@@ -15,7 +15,7 @@ from dashboard.channels.executions import begin_announcing
 from dashboard.decisions import recount
 from dashboard.models import Decider, HumanTask, Vote
 from dashboard.permissions import is_open
-from dashboard.policies import has_policy
+from dashboard.policies import progress_of_each
 from dashboard.recording import bind_names, record_settled, record_tasks
 from durable import promises
 from durable.clock import now_ms
@@ -139,7 +139,14 @@ def _recount_votes(limit: int, *, using: str) -> int:
     voted = HumanTask.objects.using(using).filter(
         is_open(now_ms()), pk__in=Vote.objects.using(using).values("task")
     )
-    return sum(recount(task) for task in voted.order_by("pk")[:limit] if has_policy(task))
+    count, last = 0, ""
+    # All of them: most do not change, so the first ones would keep the others from their turn.
+    while some := list(voted.filter(pk__gt=last).order_by("pk")[:limit]):
+        last = some[-1].pk
+        progress = progress_of_each(some, now_ms())
+        decided = [one for one in some if one.pk in progress and progress[one.pk].verdict]
+        count += sum(recount(one) for one in decided)
+    return count
 
 
 def _withdraw_abandoned(limit: int, *, using: str) -> int:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from django.db import transaction
 from django.db.models import QuerySet
 
-from dashboard.attendance import at_work, execution_id, key_of, timing_of
+from dashboard.attendance import at_work, execution_of, key_of, pauses_of, timing_of
 from dashboard.auditing import SYSTEM, acting, record
 from dashboard.channels.executions import begin_telling
 from dashboard.descriptions.timing import (
@@ -36,7 +36,10 @@ from durable.workflow.instants import to_text
 logger = logging.getLogger(__name__)
 
 GRACE_MS = 60_000
-"""How late a timer may be before others end the question: there may be no worker for it."""
+"""How late a timer may be before others end the question: there may be no worker for it.
+
+And how far the clock of a worker may be behind.
+"""
 BATCH = 100
 
 
@@ -56,7 +59,7 @@ class Ended(NamedTuple):
 
 def fire(promise_id: str, asked_at: int, started_at: int, key: str) -> Fired:
     """Do what is to be done at a moment of a question; a step of the execution that watches it."""
-    with at_work(execution_id(promise_id, asked_at, started_at)):
+    with at_work(execution_of(promise_id, asked_at, started_at)):
         return _perform(promise_id, asked_at, started_at, key)
 
 
@@ -124,13 +127,17 @@ def _perform(promise_id: str, asked_at: int, started_at: int, key: str) -> Fired
     if task is None or task.asked_at != asked_at:
         return Fired.OVER
     timing = timing_of(task)
-    moments = plan(timing, asked_at=asked_at, started_at=started_at)
+    pauses = pauses_of(task, now)
+    moments = plan(timing, asked_at=asked_at, started_at=started_at, pauses=pauses)
     moment = next((one for one in moments if one.key == key), None)
     if moment is None:
         return Fired.DONE
     if moment.kind is MomentKind.EXPIRE:
         _expire(task, timing, moment, now)
         return Fired.OVER
+    is_paused = task.waits_for_requester_since is not None
+    if moment.can_wait and (is_paused or (pauses and moment.at > now + GRACE_MS)):
+        return Fired.DONE  # the reply begins another execution, which does it at its time
     noted_as = key_of(task, key, started_at)
     if _note(task, moment, noted_as, now):
         if moment.payload is None:

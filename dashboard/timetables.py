@@ -7,7 +7,7 @@ from django.db.models import OuterRef, QuerySet
 from django.utils.functional import Promise as LazyText
 from django.utils.translation import gettext_lazy as _
 
-from dashboard.attendance import key_of, timing_of
+from dashboard.attendance import key_of, pauses_of, timing_of
 from dashboard.clocks import local, near_text
 from dashboard.descriptions.timing import (
     EXPIRY,
@@ -20,6 +20,7 @@ from dashboard.descriptions.timing import (
     plan,
 )
 from dashboard.models import Attendance, HumanTask, TaskMoment
+from durable.clock import now_ms
 from durable.conf import database_alias
 
 type Text = str | LazyText
@@ -54,7 +55,8 @@ def schedule_of(task: HumanTask, *, is_open: bool = True) -> list[Entry]:
     done = dict(_noted(task).values_list("key", "at"))
     entries = []
     has_next = not is_open
-    for moment in plan(timing, asked_at=task.asked_at, started_at=started_at):
+    pauses = pauses_of(task, now_ms())
+    for moment in plan(timing, asked_at=task.asked_at, started_at=started_at, pauses=pauses):
         key = moment.key
         if moment.kind is not MomentKind.EXPIRE:
             key = key_of(task, key, started_at)

@@ -1,22 +1,26 @@
 """Answers to questions that need more than one person: kept as votes until the policy decides."""
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import connections
+from django.db.models import Q
 
 from dashboard.answering import Answer
 from dashboard.descriptions.answers import DEFAULT, AnswerOption
+from dashboard.descriptions.policy import Progress
 from dashboard.models import HumanTask, Vote
 from dashboard.people import name_of
 from dashboard.rights import Capacity
 from durable.clock import now_ms
 from durable.conf import database_alias
+from durable.models import Promise
 
 _LOCK = "select pg_advisory_xact_lock(hashtextextended('signoff vote ' || %s, 0))"
 
 
-def lock_votes(task: HumanTask) -> None:
+def lock_votes(promise_id: str) -> None:
     """Let one vote on a question be counted at a time; until the end of the transaction.
 
     Not the question's own row: whoever settles a promise holds its lock, and writes that row.
@@ -24,7 +28,16 @@ def lock_votes(task: HumanTask) -> None:
     connection = connections[database_alias()]
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute(_LOCK, [task.pk])
+            cursor.execute(_LOCK, [promise_id])
+
+
+def lock_questions(ids: Collection[str]) -> None:
+    """Let nobody answer these questions, or say anew what they ask, until the transaction ends."""
+    ordered = sorted(ids)
+    for promise_id in ordered:
+        lock_votes(promise_id)
+    rows = Promise.objects.using(database_alias()).filter(pk__in=ordered).order_by("pk")
+    list(rows.select_for_update().values_list("pk"))
 
 
 def cast(
@@ -60,12 +73,38 @@ def has_voted_themself(task: HumanTask, user: AbstractBaseUser) -> bool:
     return votes.filter(task=task, user=user.pk, cast_by__isnull=True).exists()
 
 
-def deciding_option(task: HumanTask, *, approves: bool) -> AnswerOption:
-    """Return the answer that a policy's verdict gives: the first that says so."""
-    for option in task.options:
-        if option.approves is approves:
-            return option
-    return next(option for option in DEFAULT if option.approves is approves)
+def vote_in_another_place(
+    task: HumanTask, user: AbstractBaseUser, principal: AbstractBaseUser
+) -> Vote | None:
+    """Return what somebody has said already for somebody else than ``principal``."""
+    said = Q(cast_by=user.pk) | Q(user=user.pk, cast_by__isnull=True)
+    votes = Vote.objects.using(database_alias()).filter(said, task=task)
+    return votes.exclude(user=principal.pk).select_related("user").first()
+
+
+def unlike(task: HumanTask, values: Mapping[str, Any], principal: AbstractBaseUser) -> Vote | None:
+    """Return a yes of somebody else that is one to other values than these."""
+    votes = Vote.objects.using(database_alias()).filter(task=task, approves=True)
+    others = votes.exclude(user=principal.pk).filter(user__is_active=True).select_related("user")
+    return next(
+        (one for one in others.order_by("voted_at", "pk") if one.values != dict(values)), None
+    )
+
+
+def decided_by(task: HumanTask, progress: Progress, *, approves: bool) -> tuple[AnswerOption, Any]:
+    """Return the answer and the values that a policy's verdict gives: those of its newest vote."""
+    people: set[Any] = {
+        ballot.user_id
+        for line in progress.requirements
+        for ballot in (line.filled_by if approves else line.rejected_by)
+    }
+    votes = Vote.objects.using(database_alias()).filter(task=task, approves=approves)
+    newest = votes.filter(user__in=people).order_by("-voted_at", "-pk").first()
+    known = {one.name: one for one in task.options}
+    if newest is not None and newest.answer in known:
+        return known[newest.answer], newest.values
+    options = (*task.options, *DEFAULT)
+    return next(one for one in options if one.approves is approves), {}
 
 
 def ballots_as_json(task: HumanTask) -> list[dict[str, Any]]:

@@ -3,10 +3,7 @@
 import durable
 from dashboard import bulk, holding
 from dashboard.attendance import FUNCTION
-from dashboard.channels import (
-    digests,
-    executions,  # noqa: F401 - functions that send messages
-)
+from dashboard.channels import digests, executions
 from dashboard.descriptions.timing import EXPIRY
 from dashboard.timekeeping import Fired, fire
 from durable.workflow.instants import to_datetime
@@ -64,5 +61,14 @@ async def send_digest(ctx: durable.Context, preference_id: int, at: int) -> str:
         await ctx.run(digests.send, preference_id, ctx.info.id).options(retry=_FOR_AN_HOUR)
     except Exception:  # one that cannot be sent must not keep the next from coming
         ctx.logger.exception("cannot send a digest", extra={"action": "digest"})
-    await ctx.transaction(digests.go_on, preference_id, ctx.info.id).options(retry=_FOR_EVER)
+    await ctx.transaction(digests.go_on, preference_id, ctx.info.id, at).options(retry=_FOR_EVER)
+    return "over"
+
+
+@durable.function(name=executions.OPENING)
+async def await_opening(ctx: durable.Context, promise_id: str, asked_at: int, at: int) -> str:
+    """Wait until a part of a question's policy opens, then ask those whose turn it is."""
+    await ctx.sleep(to_datetime(at) or 0)
+    tell = ctx.transaction(executions.tell_whose_turn_it_became, promise_id, asked_at, at)
+    await tell.options(retry=_FOR_EVER)
     return "over"

@@ -97,6 +97,23 @@ async def pay_invoice(
 
 
 @durable.function
+async def pay_deposit(ctx: durable.Context, landlord: str, amount: str, account: str) -> str:
+    """Much money to a new account: who approves types its last characters, and may take it back."""
+    decision = await ctx.approval(
+        title=f"Pay a deposit of {amount} to {landlord}?",
+        question="The account is new to us. Compare it with the lease before you answer.",
+        consequence=f"Approving sends {amount} at once. The bank does not call it back.",
+        facts={"Amount": amount, "Landlord": landlord, "Account": account},
+        summary=["Amount", "Landlord"],
+        groups=["finance"],
+        type="deposit",
+        confirm={"text": account[-4:], "label": "Last four digits of the account, to confirm"},
+        undo=30,
+    )
+    return await ctx.run(transfer, landlord, amount) if decision.approved else "not paid"
+
+
+@durable.function
 def match_delivery(number: str, goods: str) -> str:
     """Stand in for the delivery notes."""
     time.sleep(0.1)

@@ -14,11 +14,21 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
+from django.http import QueryDict
+
 import durable
-from dashboard import bulk, cancellation, claims, comments, delegations
+from dashboard import (
+    bulk,
+    cancellation,
+    claims,
+    comments,
+    delegations,
+    saved_views,
+    snoozing,
+)
 from dashboard.answering import Actor, Answer
 from dashboard.decisions import decide
-from dashboard.models import Comment, HumanTask, SignIn, WebhookEndpoint
+from dashboard.models import Comment, HumanTask, Place, SignIn, WebhookEndpoint
 from dashboard.permissions import is_open
 from dashboard.webhooks import endpoints, examples, keys, presets
 from dashboard.webhooks.forms import EndpointForm
@@ -32,7 +42,7 @@ from durable.protocol.states import PromiseState, TaskState
 from durable.store import get_store
 from durable.worker import Worker
 from examples.company import close_month, count_stock, grant_access, release, renew_contract
-from examples.finance import expense, pay_invoice, refund, send_offer
+from examples.finance import expense, pay_deposit, pay_invoice, refund, send_offer
 from examples.orders import Order, read_orders
 from examples.past import in_the_past
 from examples.people import find_person
@@ -207,6 +217,25 @@ def _begin_to_pay_desks() -> None:
 
 def _let_time_pass() -> None:
     """Nothing but a reminder, or others who are asked as well."""
+
+
+def _rent_a_hall() -> None:
+    account = "DK50 0040 0440 1162 43"
+    start = _by("jon").start
+    start(
+        "deposit-harbour", pay_deposit, "Harbour Halls", "18,000.00 EUR", account.replace(" ", "")
+    )
+
+
+def _put_off() -> None:
+    """Mia looks at one purchase later, and keeps a list of what is dear to her."""
+    snoozing.snooze(_question("purchase-4713"), _actor("mia"), now_ms() + _HOUR_MS)
+    mia = find_person("mia")
+    for name, query in (
+        ("Invoices", "type=invoice"),
+        ("Overdue refunds", "type=refund&due=overdue"),
+    ):
+        saved_views.save_view(mia, Place.INBOX, QueryDict(query), name=name)
 
 
 def _refund_lamp() -> None:
@@ -465,5 +494,7 @@ _EVENTS: tuple[tuple[float, Callable[[], None]], ...] = (
     (1.9, _take_on),
     (1.39, partial(_order, 2)),
     (1.1, _close_month),
+    (0.7, _rent_a_hall),
     (0.4, partial(_order, 3)),
+    (0.3, _put_off),
 )

@@ -9,9 +9,12 @@ from dashboard.answering import NoSuchQuestionError, Verdict
 from dashboard.api.operations import Call, Reply, operation
 from dashboard.api.problems import ProblemError
 from dashboard.api.tasks import Task, shown
+from dashboard.api.values import Moment, epoch_ms
+from dashboard.decisions import OutdatedError
 from dashboard.drafts import drop_draft
 from dashboard.forms import Sent, WrongAnswerError, read_sent
 from dashboard.holding import decide_or_hold, take_back
+from dashboard.models import HumanTask
 from dashboard.permissions import visible_to
 from dashboard.rights import RefusedError
 
@@ -48,6 +51,16 @@ class AnswerBody(Struct, forbid_unknown_fields=True):
         )
 
 
+class TaskAnswerBody(AnswerBody, forbid_unknown_fields=True):
+    """An answer to one question.
+
+    described_at: as the question had it when it was read, so that nobody answers another
+    description than the one they know; null, or left out, where the API gave none.
+    """
+
+    described_at: Moment | None = None
+
+
 class Answered(Struct):
     """What became of an answer, and the question as it is then.
 
@@ -62,7 +75,7 @@ class Answered(Struct):
 @operation(
     "POST",
     "human-tasks/{task_id}/answer",
-    body=AnswerBody,
+    body=TaskAnswerBody,
     result=Answered,
     statuses=(200, 202),
     refusals=(409,),
@@ -72,6 +85,7 @@ def answer_task(call: Call, task_id: str) -> Reply:
     task = visible_to(call.user).filter(pk=task_id).first()
     if task is None:
         raise NoSuchQuestionError(task_id)
+    _check_seen(call, task)
     try:
         answer, fields = read_sent(task, call.body.to_sent())
     except WrongAnswerError:
@@ -79,7 +93,10 @@ def answer_task(call: Call, task_id: str) -> Reply:
         if not (now := shown(call, task_id)).is_open:
             raise _late(now) from None
         raise
-    verdict = decide_or_hold(task_id, call.actor, answer, fields)
+    try:
+        verdict = decide_or_hold(task_id, call.actor, answer, fields)
+    except OutdatedError as error:
+        raise ProblemError(409, error.sentence) from None
     if verdict is Verdict.LATE:
         raise _late(shown(call, task_id))
     if verdict is Verdict.HELD:
@@ -96,6 +113,19 @@ def take_back_answer(call: Call, task_id: str) -> Task:
     except RefusedError as error:
         raise ProblemError(409, error.sentence) from None
     return shown(call, task_id)
+
+
+def _check_seen(call: Call, task: HumanTask) -> None:
+    """Refuse an answer to another description than the one that is there."""
+    given = call.body.described_at
+    if task.described_at == (None if given is None else epoch_ms(given)):
+        return
+    if not (now := shown(call, task.pk)).is_open:
+        raise _late(now)
+    raise ProblemError(
+        409,
+        _("What this asks was said at another time: read it again, and send its described_at."),
+    )
 
 
 def _late(task: Task) -> ProblemError:

@@ -1,19 +1,28 @@
 """The audit trail, as its page lists it."""
 
-from typing import Any
+from typing import Any, Literal
 
+from django.http import StreamingHttpResponse
 from django.utils.translation import gettext as _
 from msgspec import Struct
 
 from dashboard.api.operations import Call, operation
 from dashboard.api.problems import refuse
-from dashboard.audit_queries import Cursor, Filters, list_entries, read_instant, row_of
+from dashboard.audit_queries import (
+    FORMATS,
+    Cursor,
+    Filters,
+    list_entries,
+    read_instant,
+    row_of,
+)
 from dashboard.models import Action, SignIn
 from dashboard.permissions import VIEW_AUDIT
+from dashboard.views.audit import send
 
 
-class AuditQuery(Struct, forbid_unknown_fields=True):
-    """Which entries to list. ``older`` and ``newer`` are those of the page before.
+class AuditFilters(Struct, forbid_unknown_fields=True):
+    """What entries to look for.
 
     who: part of a name. about: what the id of the target begins with. execution: the id of one,
     with its questions. text: part of what was written. since, until: dates or instants.
@@ -29,8 +38,19 @@ class AuditQuery(Struct, forbid_unknown_fields=True):
     how: SignIn | None = None
     overridden: bool = False
     late: bool = False
+
+
+class AuditQuery(AuditFilters, forbid_unknown_fields=True):
+    """Which entries to list. ``older`` and ``newer`` are those of the page before."""
+
     older: str = ""
     newer: str = ""
+
+
+class ExportQuery(AuditFilters, forbid_unknown_fields=True):
+    """Which entries, and as what: comma-separated values, or a line of JSON each."""
+
+    format: Literal["csv", "jsonl"] = "jsonl"
 
 
 class AuditLine(Struct):
@@ -72,10 +92,33 @@ class AuditPage(Struct):
 def list_audit_entries(call: Call) -> AuditPage:
     """List entries of the audit trail, newest first."""
     query: AuditQuery = call.query
+    page = list_entries(
+        _filters_of(query),
+        older=_cursor("older", query.older),
+        newer=_cursor("newer", query.newer),
+    )
+    lines = [AuditLine(**row_of(one.entry)) for one in page.lines]
+    return AuditPage(lines, str(page.older or ""), str(page.newer or ""))
+
+
+@operation(
+    "GET",
+    "audit/export",
+    query=ExportQuery,
+    result=str,
+    files=tuple(one.content_type.partition(";")[0] for one in FORMATS.values()),
+    permission=VIEW_AUDIT,
+)
+def export_audit_entries(call: Call) -> StreamingHttpResponse:
+    """Send all entries that match as a file, oldest first."""
+    return send(call.request, _filters_of(call.query), call.query.format)
+
+
+def _filters_of(query: AuditFilters) -> Filters:
     for name in ("since", "until"):
         if (text := getattr(query, name).strip()) and read_instant(text) is None:
             refuse(name, _("This is neither a date nor an instant."))
-    filters = Filters(
+    return Filters(
         who=query.who.strip(),
         action=query.action or "",
         about=query.about.strip(),
@@ -87,11 +130,6 @@ def list_audit_entries(call: Call) -> AuditPage:
         overridden="1" if query.overridden else "",
         late="1" if query.late else "",
     )
-    page = list_entries(
-        filters, older=_cursor("older", query.older), newer=_cursor("newer", query.newer)
-    )
-    lines = [AuditLine(**row_of(one.entry)) for one in page.lines]
-    return AuditPage(lines, str(page.older or ""), str(page.newer or ""))
 
 
 def _cursor(name: str, text: str) -> Cursor | None:

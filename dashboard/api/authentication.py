@@ -2,7 +2,9 @@
 
 from typing import Any, NamedTuple
 
+from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest, HttpResponse
+from django.http.multipartparser import MultiPartParserError
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.translation import gettext_lazy as _
 
@@ -37,7 +39,7 @@ def sender_of(request: HttpRequest) -> Sender:
     given = request.headers.get("Authorization", "")
     if given:
         return _owner_of(given, request)
-    if not request.user.is_authenticated:
+    if not (request.user.is_authenticated and request.user.is_active):
         raise ProblemError(401, _("Send a token, or sign in."), headers=_CHALLENGE)
     if request.method not in SAFE and (refusal := _csrf_refusal(request)):
         raise ProblemError(403, refusal)
@@ -54,10 +56,13 @@ def _owner_of(given: str, request: HttpRequest) -> Sender:
     return Sender(Actor.at(request, found.owner, SignIn.TOKEN), found.is_read_only)
 
 
-def _csrf_refusal(request: HttpRequest) -> str:
+def _csrf_refusal(request: HttpRequest) -> Any:
     check = _Csrf(_nothing)
     check.process_request(request)
-    refusal: Any = check.process_view(request, _nothing, (), {})
+    try:
+        refusal: Any = check.process_view(request, _nothing, (), {})
+    except (MultiPartParserError, SuspiciousOperation):  # it looks into forms, which may be none
+        return _("Send JSON, with the content type application/json.")
     return refusal or ""
 
 

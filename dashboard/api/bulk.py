@@ -117,7 +117,7 @@ def start_bulk_answer(call: Call, job_id: uuid.UUID) -> Job:
 @operation("POST", "bulk-answers/{job_id}/stop", result=Job)
 def stop_bulk_answer(call: Call, job_id: uuid.UUID) -> Job:
     """Give no more answers; those given stay."""
-    bulk.stop(_job_of(call, job_id))
+    bulk.stop(_job_of(call, job_id), call.actor)
     return Job.of(_job_of(call, job_id))
 
 

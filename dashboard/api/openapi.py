@@ -144,7 +144,10 @@ def _responses(one: Operation, schemas: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for status in one.statuses:
         found[str(status)] = {"description": _GOOD[status]}
-        if one.result is not None:
+        if one.files:
+            text = {"schema": {"type": "string"}}
+            found[str(status)]["content"] = dict.fromkeys(one.files, text)
+        elif one.result is not None:
             schema = schemas[repr(one.result)]
             found[str(status)]["content"] = {JSON: {"schema": schema}}
     problem = {"content": {CONTENT_TYPE: {"schema": schemas[repr(Problem)]}}}

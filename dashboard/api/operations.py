@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from django.core.exceptions import RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
@@ -53,6 +54,7 @@ class Operation:
     """One thing that can be done.
 
     path: below the root of the API, with the names of its parameters in braces.
+    files: content types of answers that are files, made by ``perform`` itself.
     query, body, result: their types; a ``body`` of ``Any`` is checked by who gets it, and
     described by ``body_schema``.
     statuses: of success, the usual one first.
@@ -67,6 +69,7 @@ class Operation:
     query: Any = None
     body: Any = None
     body_schema: Mapping[str, Any] | None = None
+    files: tuple[str, ...] = ()
     statuses: tuple[int, ...] = (200,)
     refusals: tuple[int, ...] = ()
     permission: str = ""
@@ -101,7 +104,7 @@ class Operation:
         """Whether it changes nothing."""
         return self.method in SAFE
 
-    def run(self, request: HttpRequest, parts: Mapping[str, Any]) -> HttpResponse:
+    def run(self, request: HttpRequest, parts: Mapping[str, Any]) -> HttpResponseBase:
         """Carry a request out; raises ``ProblemError``."""
         if self.is_public:
             return _respond(self.perform(), self.statuses[0])
@@ -127,7 +130,7 @@ def operation(method: str, path: str, **more: Any) -> Callable[[Callable[..., An
     return declare
 
 
-def view_of(operations: Mapping[str, Operation]) -> Callable[..., HttpResponse]:
+def view_of(operations: Mapping[str, Operation]) -> Callable[..., HttpResponseBase]:
     """Return the view of one path, with its operations by method."""
     allowed = sorted({*operations, *(("HEAD",) if "GET" in operations else ())})
 
@@ -138,8 +141,9 @@ def view_of(operations: Mapping[str, Operation]) -> Callable[..., HttpResponse]:
 
     @csrf_exempt  # a session is checked by ``sender_of``, a token needs no check
     @never_cache
-    def view(request: HttpRequest, **parts: Any) -> HttpResponse:
+    def view(request: HttpRequest, **parts: Any) -> HttpResponseBase:
         method = "GET" if request.method == "HEAD" else request.method or ""
+        response: HttpResponseBase
         try:
             response = _chosen(method).run(request, parts)
         except ProblemError as error:
@@ -170,7 +174,9 @@ def _carry_out(perform: Callable[..., Any], call: Call, parts: Mapping[str, Any]
         refuse(error.path, error.problem)
 
 
-def _respond(result: Any, status: int) -> HttpResponse:
+def _respond(result: Any, status: int) -> HttpResponseBase:
+    if isinstance(result, HttpResponseBase):
+        return result
     if isinstance(result, Reply):
         result, status = result.result, result.status
     content = b"" if result is None else msgspec.json.encode(result)

@@ -26,6 +26,10 @@ PARAMETERS: Mapping[str, Parameter] = {
     "job_id": Parameter("uuid", "Id of the bulk answer.", {"type": "string", "format": "uuid"}),
     "delegation_id": Parameter("int", "Number of the delegation.", _NUMBER),
     "delivery_id": Parameter("int", "Number of the delivery.", _NUMBER),
+    "secret_id": Parameter("int", "Number of the secret.", _NUMBER),
+    "token_id": Parameter("int", "Number of the token.", _NUMBER),
+    "view_id": Parameter("int", "Number of the saved view.", _NUMBER),
+    "channel": Parameter("str", "Name of the channel.", _TEXT),
     "slug": Parameter("slug", "The end of the address that is posted to.", _TEXT),
 }
 

@@ -281,6 +281,7 @@ class Task(Struct):
 
     on_its_way: the reader's answer that is not sent yet; ``others`` are about to answer as well.
     afterwards: what follows from the reader's answer.
+    described_at: when the API gave the description; answers send it back.
     description: as it came, with its form, policy and proposal; secret values are masked.
     problem: what is wrong with the description, which then does not count.
     """
@@ -317,6 +318,7 @@ class Task(Struct):
     history: list[Happening]
     earlier_rounds: list[str]
     next_task: str | None
+    described_at: dt.datetime | None
     description: dict[str, Any]
     problem: str
 
@@ -357,6 +359,7 @@ class Task(Struct):
             history=[Happening.of(one) for one in panel.history],
             earlier_rounds=[one.pk for one in panel.previous],
             next_task=None if panel.next is None else panel.next.pk,
+            described_at=instant(task.described_at),
             description=dict(task.description) if reveal else mask_description(task.description),
             problem=task.problem,
         )

@@ -11,6 +11,7 @@ from dashboard import auditing
 from dashboard.answering import Actor
 from dashboard.auditing import Author
 from dashboard.models import Action, ApiToken, TargetKind
+from dashboard.permissions import has
 from durable.clock import now_ms
 from durable.conf import database_alias
 
@@ -61,6 +62,14 @@ def tokens_of(owner: AbstractBaseUser) -> QuerySet[ApiToken]:
     """Return the tokens of a person that were not revoked, the newest first."""
     rows = ApiToken.objects.using(database_alias())
     return rows.filter(owner=owner.pk, revoked_at__isnull=True).order_by("-pk")
+
+
+def tokens_to_revoke(user: AbstractBaseUser) -> QuerySet[ApiToken]:
+    """Return the tokens that somebody may revoke: their own, or with the right anybody's."""
+    if not has(user, MANAGE):
+        return tokens_of(user)
+    rows = ApiToken.objects.using(database_alias())
+    return rows.filter(revoked_at__isnull=True).order_by("-pk")
 
 
 def find(token: str) -> ApiToken | None:

@@ -11,6 +11,8 @@ from dashboard.descriptions import Fact
 MAX_NUMBER = 2**63 - 1
 """The largest number of a row."""
 
+_EPOCH = dt.datetime.fromtimestamp(0, tz=dt.UTC)
+
 type Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 """An instant as it is sent: with its zone."""
 
@@ -37,7 +39,7 @@ def moment(at: int) -> dt.datetime:
 
 def epoch_ms(given: dt.datetime) -> int:
     """Return an instant as rows have it."""
-    return int(given.timestamp() * 1000)
+    return (given - _EPOCH) // dt.timedelta(milliseconds=1)
 
 
 def facts(found: Iterable[Fact]) -> list[LabelledValue]:

@@ -3,6 +3,7 @@
 import datetime as dt
 from typing import Annotated, Any
 
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from msgspec import Meta, Struct
 
@@ -12,6 +13,7 @@ from dashboard.api.values import MAX_NUMBER, instant, moment
 from dashboard.models import WebhookDelivery, WebhookEndpoint
 from dashboard.permissions import MANAGE_WEBHOOKS
 from dashboard.webhooks import logbook
+from dashboard.webhooks.keys import live_rows
 from dashboard.webhooks.receiving import redeliver
 from durable.conf import database_alias
 
@@ -49,10 +51,19 @@ class Endpoints(Struct):
     items: list[EndpointLine]
 
 
+class SecretLine(Struct):
+    """A secret that counts, without itself; ``hint`` are its last characters."""
+
+    id: int
+    hint: str
+    made_at: dt.datetime
+
+
 class EndpointShown(Struct):
     """An endpoint with how its requests are signed and what is made of them; no secret."""
 
     slug: str
+    address: str
     name: str
     preset: str
     action: str
@@ -68,8 +79,36 @@ class EndpointShown(Struct):
     networks: list[str]
     max_bytes: int
     mapping: Any
+    secrets: list[SecretLine]
     made_at: dt.datetime
     changed_at: dt.datetime
+
+    @classmethod
+    def of(cls, call: Call, one: WebhookEndpoint) -> "EndpointShown":
+        """Return an endpoint."""
+        path = reverse("signoff:hook", args=[one.slug])
+        return cls(
+            slug=one.slug,
+            address=call.request.build_absolute_uri(path),
+            name=one.name,
+            preset=one.preset,
+            action=one.action,
+            is_active=one.is_active,
+            signature_header=one.signature_header,
+            algorithm=one.algorithm,
+            encoding=one.encoding,
+            signature_prefix=one.signature_prefix,
+            signed=one.signed,
+            timestamp=one.timestamp,
+            tolerance_s=one.tolerance_s,
+            event_id=one.event_id,
+            networks=one.networks,
+            max_bytes=one.max_bytes,
+            mapping=one.mapping,
+            secrets=[SecretLine(row.pk, row.hint, moment(row.made_at)) for row in live_rows(one)],
+            made_at=moment(one.made_at),
+            changed_at=moment(one.changed_at),
+        )
 
 
 class DeliveryQuery(Struct, forbid_unknown_fields=True):
@@ -146,29 +185,9 @@ def list_webhooks(_call: Call) -> Endpoints:
 
 
 @operation("GET", "webhooks/{slug}", result=EndpointShown, permission=MANAGE_WEBHOOKS)
-def read_webhook(_call: Call, slug: str) -> EndpointShown:
+def read_webhook(call: Call, slug: str) -> EndpointShown:
     """Show one of these addresses."""
-    one = _endpoint_of(slug)
-    return EndpointShown(
-        slug=one.slug,
-        name=one.name,
-        preset=one.preset,
-        action=one.action,
-        is_active=one.is_active,
-        signature_header=one.signature_header,
-        algorithm=one.algorithm,
-        encoding=one.encoding,
-        signature_prefix=one.signature_prefix,
-        signed=one.signed,
-        timestamp=one.timestamp,
-        tolerance_s=one.tolerance_s,
-        event_id=one.event_id,
-        networks=one.networks,
-        max_bytes=one.max_bytes,
-        mapping=one.mapping,
-        made_at=moment(one.made_at),
-        changed_at=moment(one.changed_at),
-    )
+    return EndpointShown.of(call, endpoint_of(slug))
 
 
 @operation(
@@ -181,7 +200,7 @@ def read_webhook(_call: Call, slug: str) -> EndpointShown:
 def list_deliveries(call: Call, slug: str) -> DeliveryPage:
     """List what came in at one address, newest first."""
     query: DeliveryQuery = call.query
-    page = logbook.read_page(_endpoint_of(slug), outcome=query.outcome or "", before=query.before)
+    page = logbook.read_page(endpoint_of(slug), outcome=query.outcome or "", before=query.before)
     return DeliveryPage([DeliveryLine.of(one.delivery) for one in page.lines], page.older)
 
 
@@ -213,7 +232,8 @@ def deliver_again(call: Call, slug: str, delivery_id: int) -> DeliveryShown:
     return DeliveryShown.of(_delivery_of(slug, answer.delivery_id))
 
 
-def _endpoint_of(slug: str) -> WebhookEndpoint:
+def endpoint_of(slug: str) -> WebhookEndpoint:
+    """Return an endpoint, or end the request."""
     found = WebhookEndpoint.objects.using(database_alias()).filter(slug=slug).first()
     if found is None:
         raise not_found()
@@ -221,7 +241,7 @@ def _endpoint_of(slug: str) -> WebhookEndpoint:
 
 
 def _delivery_of(slug: str, delivery_id: int) -> WebhookDelivery:
-    rows = logbook.deliveries_of(_endpoint_of(slug)).select_related("endpoint")
+    rows = logbook.deliveries_of(endpoint_of(slug)).select_related("endpoint")
     found = rows.filter(pk=delivery_id).first() if delivery_id <= MAX_NUMBER else None
     if found is None:
         raise not_found()

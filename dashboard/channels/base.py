@@ -18,8 +18,12 @@ logger = logging.getLogger(__name__)
 BUILT_IN = {
     "mail": "dashboard.channels.mail.MailChannel",
     "slack": "dashboard.channels.slack.SlackChannel",
+    "teams": "dashboard.channels.teams.TeamsChannel",
     "webhook": "dashboard.channels.webhook.WebhookChannel",
 }
+
+
+_USER = "user:"
 
 
 class ChannelError(Exception):
@@ -49,7 +53,12 @@ class Recipient(NamedTuple):
     @property
     def key(self) -> str:
         """What tells recipients of a channel apart."""
-        return self.address if self.user is None else f"user:{self.user.pk}"
+        return self.address if self.user is None else f"{_USER}{self.user.pk}"
+
+
+def is_personal(message: Message) -> bool:
+    """Whether a message is for a user, also for one who is gone by now."""
+    return message.recipient.startswith(_USER)
 
 
 class Sent(NamedTuple):

@@ -22,8 +22,9 @@ from dashboard.descriptions.answers import Need
 from dashboard.inbox_queries import outcome_of, with_outcome
 from dashboard.masking import MASK, is_secret, mask_description
 from dashboard.models import Comment, HumanTask, Message, MessageEvent
-from dashboard.people import name_of
-from dashboard.rights import stands_in_for
+from dashboard.people import find_user, name_of
+from dashboard.permissions import visible_to
+from dashboard.rights import could_answer, stands_in_for
 from dashboard.templatetags.signoff_inbox import fact as fact_text
 from dashboard.wording import label_of
 from durable.clock import now_ms
@@ -134,8 +135,9 @@ def lead_of(message: Message) -> str:
 
 def _event_text(message: Message, principal: str) -> str:
     match message.event:
-        case MessageEvent.ASSIGNED if principal:
-            return _("This was handed over to %(name)s.") % {"name": principal}
+        case MessageEvent.ASSIGNED if principal or message.user is None:
+            name = principal or _assignee_name(message)
+            return _("This was handed over to %(name)s.") % {"name": name}
         case MessageEvent.ASSIGNED:
             return _("This was handed over to you.")
         case MessageEvent.MENTIONED:
@@ -146,6 +148,12 @@ def _event_text(message: Message, principal: str) -> str:
             return _("Nobody has answered in time, so more people hear of this.")
         case _:
             return ""
+
+
+def _assignee_name(message: Message) -> str:
+    """Return to whom a question was handed over, for a room: the occasion begins with their key."""
+    user = find_user(message.occasion.partition("@")[0])
+    return "" if user is None else name_of(user)
 
 
 _MENTIONED: Mapping[str, Any] = {
@@ -195,6 +203,25 @@ def page_url(name: str, *args: object, **query: str) -> str:
 def task_url(task: HumanTask, user: AbstractBaseUser | None) -> str:
     """Return the address that shows a question: a personal link, where there are such."""
     return page_url("task", task.pk) if user is None else links.url_for(task, user)
+
+
+class Way(NamedTuple):
+    """Where a message leads its reader: nowhere when they may not look, and may they answer."""
+
+    url: str
+    may_answer: bool
+
+
+def way_for(message: Message) -> Way:
+    """Return where a message leads; whoever is told need not be one who may answer."""
+    task, user = message.task, message.user
+    if user is None:
+        return Way(task_url(task, None), may_answer=True)
+    if not visible_to(user).filter(pk=task.pk).exists():
+        return Way("", may_answer=False)
+    # At the end a personal link has nothing left to do.
+    url = page_url("task", task.pk) if message.ends else task_url(task, user)
+    return Way(url, could_answer(task, user))
 
 
 def with_answer(url: str, answer: str) -> str:

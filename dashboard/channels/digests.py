@@ -84,16 +84,17 @@ def send(preference_id: int, execution: str) -> int:
     return digest.total
 
 
-def go_on(preference_id: int, execution: str) -> bool:
+def go_on(preference_id: int, execution: str, after: int = 0) -> bool:
     """Begin the digest after one that is over; false when it is not wanted any more.
 
-    To be called in a transaction.
+    ``after`` is the hour of that one, which this machine's clock may not have reached yet. To be
+    called in a transaction.
     """
     row = _current(preference_id, execution).select_for_update().first()
     user = None if row is None else find_user(row.user_id)
     if row is None or user is None:
         return False
-    row.digest_execution = _begin(row, user)
+    row.digest_execution = _begin(row, user, after)
     row.save(update_fields=["digest_execution"])
     return True
 
@@ -116,9 +117,9 @@ def next_at(hours: Collection[int], after: int, zone: dt.tzinfo) -> int:
     return min(one for one in instants if one > after)
 
 
-def _begin(preference: NotificationPreference, user: AbstractBaseUser) -> str:
+def _begin(preference: NotificationPreference, user: AbstractBaseUser, after: int = 0) -> str:
     execution = f"{FUNCTION}.{uuid4().hex}"
-    at = next_at(preference.digest_hours, now_ms(), zone_of(user))
+    at = next_at(preference.digest_hours, max(now_ms(), after), zone_of(user))
     durable.options(target=group()).start(execution, FUNCTION, preference.pk, at)
     return execution
 

@@ -15,8 +15,11 @@ from dashboard.attendance import group
 from dashboard.channels import announcing
 from dashboard.channels.base import is_any_configured
 from dashboard.models import HumanTask, Message, MessageEvent
+from dashboard.policies import next_opening
 from durable.clock import now_ms
+from durable.conf import database_alias
 
+OPENING = "signoff.opening"
 # The messages themselves say when to give up.
 _RETRY = durable.Exponential(delay=2, factor=3, max_delay=900, max_attempts=None)
 _DIGEST = 20
@@ -24,19 +27,22 @@ _DIGEST = 20
 
 @durable.function(name="signoff.announce", retry=_RETRY)
 def announce(
+    ctx: durable.Context,
     promise_id: str,
     event: str = MessageEvent.ASKED,
     occasion: str = "",
     people: dict[str, list[str]] | None = None,
 ) -> int:
     """Tell people of a question."""
-    return announcing.announce(promise_id, event, occasion, people)
+    if event == MessageEvent.ASKED:
+        _await_opening(promise_id)
+    return announcing.announce(promise_id, event, occasion, people, sender=ctx.info.id)
 
 
 @durable.function(name="signoff.conclude", retry=_RETRY)
-def conclude(promise_id: str) -> int:
+def conclude(ctx: durable.Context, promise_id: str) -> int:
     """Tell people how a question ended."""
-    return announcing.conclude(promise_id)
+    return announcing.conclude(promise_id, sender=ctx.info.id)
 
 
 def begin_announcing(ids: list[str], *, using: str) -> None:
@@ -76,13 +82,46 @@ def begin_telling(
         _start(execution_id, announce, task.pk, event.value, occasion, names)
 
 
+def tell_whose_turn(task: HumanTask, at: int) -> None:
+    """Start to ask those whose turn it is since ``at``, in the caller's transaction.
+
+    Whoever was asked before is not asked again.
+    """
+    if is_any_configured():
+        _start(_id("announce", task.pk, task.created_at, "turn", at), announce, task.pk)
+
+
+def tell_whose_turn_it_became(promise_id: str, asked_at: int, at: int) -> None:
+    """Do that for a question whose part has opened at its time, if that still waits."""
+    task = _find_open(promise_id)
+    if task is not None and task.created_at == asked_at:
+        tell_whose_turn(task, at)
+
+
 def tell_of_hand_over(task: HumanTask, user: AbstractBaseUser) -> None:
     """Start to tell somebody that a question is theirs now, in the caller's transaction."""
     people = {"users": [user.get_username()]}
     begin_telling(task, MessageEvent.ASSIGNED, f"{user.pk}@{now_ms()}", people)
 
 
-def _start(execution_id: str, function: Callable[..., int], *args: Any) -> None:
+def _await_opening(promise_id: str) -> None:
+    """Let an execution wait for the next part of a policy that opens at its time, if there is one.
+
+    That one may be begun again and again: it is the same.
+    """
+    task = _find_open(promise_id)
+    at = None if task is None else next_opening(task, now_ms())
+    if task is not None and at is not None:
+        execution_id = _id("opening", promise_id, task.created_at, at)
+        _start(execution_id, OPENING, promise_id, task.created_at, at)
+
+
+def _find_open(promise_id: str) -> HumanTask | None:
+    tasks = HumanTask.objects.using(database_alias())
+    return tasks.filter(pk=promise_id, settled_at__isnull=True).first()
+
+
+def _start(execution_id: str, function: Callable[..., int] | str, *args: Any) -> None:
     durable.options(target=group()).start(execution_id, function, *args)
 
 

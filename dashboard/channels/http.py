@@ -7,11 +7,13 @@ from typing import NamedTuple
 import aiohttp
 from yarl import URL
 
+from dashboard.channels.base import ChannelError
 from durable.delivery.hosts import AllowedHosts, parse_address
 from durable.delivery.http_push import GuardedResolver, RefusedHostError
 
 SECONDS = 15
 MAX_ANSWER = 1024 * 1024
+_GONE = 410
 _REFUSED = "the host is not allowed"
 
 
@@ -20,7 +22,8 @@ class HttpError(Exception):
 
     def __init__(self, url: str, problem: str, *, is_final: bool = False) -> None:
         """Name the host alone: the rest of an address may be a secret."""
-        super().__init__(f"{URL(url).host}: {problem}")
+        host = _host_of(url)
+        super().__init__(f"{host}: {problem}" if host else problem)
         self.is_final = is_final
 
 
@@ -45,8 +48,28 @@ def post(
         if isinstance(error.os_error, RefusedHostError):
             raise HttpError(url, _REFUSED, is_final=True) from error
         raise HttpError(url, str(error)) from error
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+    except ValueError as error:  # it would name all of the address
+        raise HttpError(url, "the address is wrong", is_final=True) from error
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise HttpError(url, f"{type(error).__name__}: {error}") from error
+
+
+def deliver(
+    channel: str,
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    *,
+    allowed: AllowedHosts | None = None,
+) -> None:
+    """Post to whom any 2xx has taken it, and 410 wants no more; raises ``ChannelError``."""
+    try:
+        answer = post(url, body, headers, allowed=allowed)
+    except HttpError as error:
+        raise ChannelError(channel, str(error), is_final=error.is_final) from error
+    if not 200 <= answer.status < 300:
+        problem = f"it answered {answer.status}"
+        raise ChannelError(channel, problem, is_final=answer.status == _GONE)
 
 
 async def _post(
@@ -66,6 +89,13 @@ async def _post(
     ):
         answer = await response.content.read(MAX_ANSWER)
         return Answer(response.status, answer, response.headers.get("Retry-After", ""))
+
+
+def _host_of(url: str) -> str:
+    try:
+        return URL(url).host or ""
+    except ValueError:
+        return ""
 
 
 def _check(url: str, allowed: AllowedHosts) -> None:

@@ -5,10 +5,13 @@ from typing import NamedTuple, Self
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.core import signing
+from django.db import transaction
 from django.db.models import QuerySet
 
+from dashboard import auditing
+from dashboard.answering import Actor
 from dashboard.channels.contents import page_url
-from dashboard.models import ChatIdentity
+from dashboard.models import Action, ChatIdentity, TargetKind
 from durable.clock import now_ms
 from durable.conf import database_alias
 
@@ -65,14 +68,30 @@ def find_linkable(token: LinkToken) -> ChatIdentity | None:
     return _linkable(token).first()
 
 
-def link(token: LinkToken, user: AbstractBaseUser) -> bool:
-    """Link an account to a user; False when the link was used."""
-    return bool(_linkable(token).update(user=user.pk, linked_at=now_ms(), nonce=""))
+def link(token: LinkToken, actor: Actor) -> bool:
+    """Link an account to whoever acts, who can answer from there now; False for a used link."""
+    with transaction.atomic(using=database_alias()):
+        identity = find_linkable(token)
+        linked = _linkable(token).update(user=actor.user.pk, linked_at=now_ms(), nonce="")
+        if identity is None or not linked:
+            return False
+        _record(Action.ADD, identity, actor)
+    return True
 
 
-def unlink(identity_id: int, user: AbstractBaseUser) -> None:
-    """Take back what a user has linked."""
-    identities_of(user).filter(pk=identity_id).delete()
+def unlink(identity_id: int, actor: Actor) -> None:
+    """Take back what whoever acts has linked."""
+    with transaction.atomic(using=database_alias()):
+        own = identities_of(actor.user).filter(pk=identity_id)
+        identity = own.first()
+        if identity is not None and own.delete()[0]:
+            _record(Action.REMOVE, identity, actor)
+
+
+def _record(action: Action, identity: ChatIdentity, actor: Actor) -> None:
+    target = f"{identity.channel}:{identity.external_id}"
+    details = {"account": identity.name} if identity.name else None
+    auditing.record(action, target, actor, kind=TargetKind.LINK, details=details)
 
 
 def _linkable(token: LinkToken) -> QuerySet[ChatIdentity]:

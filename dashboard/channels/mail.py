@@ -22,14 +22,13 @@ from dashboard.channels.contents import (
     read_notice,
     read_outcome,
     speaking_to,
-    task_url,
+    way_for,
     with_answer,
 )
 from dashboard.channels.digest_contents import Digest
 from dashboard.channels.muting import EVERY_KIND, Muting, kind_of, muted_among
 from dashboard.models import HumanTask, Message
 from dashboard.people import name_of
-from dashboard.permissions import visible_to
 from dashboard.rights import stands_in_for
 
 MAX_SUBJECT = 200
@@ -141,15 +140,11 @@ def _is_final(error: Exception) -> bool:
 
 
 def _links(message: Message, notice: Notice) -> dict[str, Any]:
-    """Return the pages that the mail leads to: none for those who are told and may not look."""
-    task, user = message.task, message.user
-    if user is None or not visible_to(user).filter(pk=task.pk).exists():
-        return {"url": "", "buttons": []}
-    if message.ends:  # what belongs to one person is revoked by then
-        return {"url": page_url("task", task.pk), "buttons": []}
-    url = task_url(task, user)
-    buttons = [(choice, with_answer(url, choice.name)) for choice in notice.choices]
-    return {"url": url, "buttons": buttons}
+    """Return the pages that the mail leads to: to answers only for those who may give them."""
+    way = way_for(message)
+    choices = notice.choices if way.may_answer and not message.ends else ()
+    buttons = [(choice, with_answer(way.url, choice.name)) for choice in choices]
+    return {**way._asdict(), "buttons": buttons}
 
 
 def address_of(user: Any) -> str:

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.dispatch import receiver
 
 from dashboard.channels import digests
-from dashboard.channels.base import is_any_configured
+from dashboard.channels.base import channels, is_any_configured
 from dashboard.channels.executions import begin_announcing, begin_concluding
 from dashboard.models import Message
 from durable.clock import now_ms
@@ -54,7 +54,11 @@ def conclude_forgotten(using: str, **_kwargs: Any) -> None:
     if not is_any_configured():
         return
     told = Message.objects.using(using).filter(
-        sent_at__isnull=False, outcome_shown_at__isnull=True, given_up_at__isnull=True
+        # Where a channel was closed nobody can be told: it must not keep the others waiting.
+        channel__in=[one.name for one in channels()],
+        sent_at__isnull=False,
+        outcome_shown_at__isnull=True,
+        given_up_at__isnull=True,
     )
     over = told.filter(task__promise__state__in=set(PromiseState) - {PromiseState.PENDING})
     ids = list(over.values_list("task", flat=True).distinct()[:BATCH])

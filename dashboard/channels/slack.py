@@ -1,6 +1,7 @@
 """Slack: a question is a message with buttons, which is changed to the outcome when it is over."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, override
 
 import msgspec
@@ -15,7 +16,7 @@ from dashboard.channels.contents import (
     page_url,
     read_notice,
     speaking_to,
-    task_url,
+    way_for,
 )
 from dashboard.channels.http import HttpError, post
 from dashboard.channels.muting import muted_among
@@ -83,8 +84,10 @@ class SlackChannel(Channel):
         """Post a message; what follows the first stands below it."""
         room, _separator, ts = message.thread.rpartition("/")
         with speaking_to(message.user):
-            notice, url = self._notice(message), task_url(message.task, message.user)
-            blocks = slack_blocks.question(notice, message.pk, url, lead_of(message))
+            notice, way = self._notice(message), way_for(message)
+            if not way.may_answer:
+                notice = replace(notice, choices=())
+            blocks = slack_blocks.question(notice, place_of(message), way.url, lead_of(message))
         shown: dict[str, Any] = {"text": slack_blocks.escape(notice.title), "blocks": blocks}
         below = {"channel": room, "thread_ts": ts, "reply_broadcast": True} if ts else {}
         reply = self.call(
@@ -134,6 +137,12 @@ class SlackChannel(Channel):
         if described is None:
             raise ChannelError(self.name, "nothing describes the question", is_final=True)
         return read_notice(message.task, described)
+
+
+def place_of(message: Message) -> str:
+    """Return what a button says of the message that it is on, and of the description there."""
+    seen = message.task.described_at
+    return str(message.pk) if seen is None else f"{message.pk}.{seen}"
 
 
 def slack_channels() -> list[SlackChannel]:

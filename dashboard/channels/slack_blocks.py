@@ -22,17 +22,20 @@ _MAX_MODAL_TITLE = 24
 _STYLES = {"primary": "primary", "danger": "danger"}
 
 
-def question(notice: Notice, message_id: int, url: str, lead: str) -> list[dict[str, Any]]:
-    """Return a question with its buttons."""
+def question(notice: Notice, place: str, url: str, lead: str) -> list[dict[str, Any]]:
+    """Return a question with its buttons; ``place`` says which, when one is pressed.
+
+    Without ``url`` there are none.
+    """
     head: list[dict[str, Any]] = [{"type": "header", "text": _plain(notice.title, _MAX_TITLE)}]
     text = "\n".join(one for one in (lead, notice.question, notice.consequence, notice.due) if one)
     if text:
         head.append({"type": "section", "text": _plain(text, _MAX_TEXT)})
-    buttons = [
-        _answer_button(choice, message_id) for choice in notice.choices if not choice.needs_page
-    ]
-    buttons.append({"type": "button", "text": _plain(_("Open"), _MAX_BUTTON), "url": url})
-    return [*head, *_facts(notice.facts), {"type": "actions", "elements": buttons}]
+    buttons = [_answer_button(choice, place) for choice in notice.choices if not choice.needs_page]
+    if url:
+        buttons.append({"type": "button", "text": _plain(_("Open"), _MAX_BUTTON), "url": url})
+    actions = [{"type": "actions", "elements": buttons}] if buttons else []
+    return [*head, *_facts(notice.facts), *actions]
 
 
 def outcome(notice: Notice, ended: Outcome, url: str) -> list[dict[str, Any]]:
@@ -94,12 +97,12 @@ def escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _answer_button(choice: Choice, message_id: int) -> dict[str, Any]:
+def _answer_button(choice: Choice, place: str) -> dict[str, Any]:
     button = {
         "type": "button",
         "action_id": f"{ANSWER}:{choice.name}",
         "text": _plain(choice.label, _MAX_BUTTON),
-        "value": f"{message_id}:{choice.name}",
+        "value": f"{place}:{choice.name}",
     }
     style = _STYLES.get(choice.style)
     return {**button, "style": style} if style else button

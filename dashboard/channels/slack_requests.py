@@ -20,8 +20,8 @@ from dashboard.channels.contents import (
     speaking_to,
     task_url,
 )
-from dashboard.channels.slack import SlackChannel
-from dashboard.decisions import decide
+from dashboard.channels.slack import SlackChannel, place_of
+from dashboard.decisions import OutdatedError, decide
 from dashboard.forms import answer_without_form
 from dashboard.models import HumanTask, Message, SignIn
 from dashboard.permissions import visible_to
@@ -122,16 +122,13 @@ def _submit(channel: SlackChannel, request: Interaction, view: _View) -> dict[st
         comment = (given.value or "") if given else ""
         try:
             task, _notice, choice = _find(channel, view.private_metadata, user)
-            verdict = decide(
-                task.pk,
-                Actor(user, SignIn.SLACK),
-                answer_without_form(
-                    task,
-                    choice.name,
-                    comment=comment.replace("\0", "").strip(),
-                    request_key=f"slack:{view.id}",
-                ),
+            answer = answer_without_form(
+                task,
+                choice.name,
+                comment=comment.replace("\0", "").strip(),
+                request_key=f"slack:{view.id}",
             )
+            verdict = decide(task.pk, Actor(user, SignIn.SLACK), answer)
         except NoSuchQuestionError:
             return _refuse(_("This question is not for you."))
         except RefusedError as error:
@@ -143,7 +140,8 @@ def _find(
     channel: SlackChannel, value: str, user: AbstractBaseUser
 ) -> tuple[HumanTask, Notice, Choice]:
     """Return the question that a button is about, and the answer; raises ``RefusedError``."""
-    message_id, _separator, name = value.partition(":")
+    place, _separator, name = value.partition(":")
+    message_id = place.partition(".")[0]
     messages = Message.objects.using(database_alias()).filter(channel=channel.name)
     message = messages.filter(pk=message_id).first() if message_id.isdecimal() else None
     if message is None:
@@ -153,6 +151,9 @@ def _find(
         raise RefusedError(_("This question is not for you."))
     if outcome := read_outcome(task.pk):
         raise RefusedError(outcome.sentence)
+    message.task = task
+    if place != place_of(message):
+        raise OutdatedError
     if task.described is None:
         raise RefusedError(_("This question can only be answered on its page."))
     notice = read_notice(task, task.described)

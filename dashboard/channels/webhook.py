@@ -15,13 +15,12 @@ from django.utils import translation
 
 from dashboard.channels.base import Channel, ChannelError, Recipient, Sent
 from dashboard.channels.contents import Outcome, read_notice, read_outcome, task_url
-from dashboard.channels.http import HttpError, post
+from dashboard.channels.http import deliver
 from dashboard.models import HumanTask, Message
 from durable import conf
 from durable.delivery.hosts import AllowedHosts
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - what all such secrets begin with
-_GONE = 410
 
 
 class WebhookChannel(Channel):
@@ -40,18 +39,9 @@ class WebhookChannel(Channel):
         """Post an event; a 2xx has taken it."""
         message_id = f"msg_{message.pk}_{message.asked_at}"
         body = msgspec.json.encode(self._event(message))
-        try:
-            answer = post(
-                message.address,
-                body,
-                sign(self.options["secret"], message_id, int(time.time()), body),
-                allowed=AllowedHosts(conf.push_allowed_hosts()),
-            )
-        except HttpError as error:
-            raise ChannelError(self.name, str(error), is_final=error.is_final) from error
-        if not 200 <= answer.status < 300:
-            problem = f"it answered {answer.status}"
-            raise ChannelError(self.name, problem, is_final=answer.status == _GONE)
+        headers = sign(self.options["secret"], message_id, int(time.time()), body)
+        allowed = AllowedHosts(conf.push_allowed_hosts())
+        deliver(self.name, message.address, body, headers, allowed=allowed)
         return Sent(message_id)
 
     def _event(self, message: Message) -> dict[str, Any]:

@@ -5,7 +5,7 @@ calendar, and days and weeks in them are working days and working weeks then.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -138,12 +138,23 @@ class MomentKind(StrEnum):
 
 
 class Moment(NamedTuple):
-    """Something that is to happen. ``key`` tells it from the others; a rung is the payload."""
+    """Something that is to happen. ``key`` tells it from the others; a rung is the payload.
+
+    can_wait: whether it comes later by the time that the requester takes to reply.
+    """
 
     at: int
     kind: MomentKind
     key: str
     payload: Rung | None = None
+    can_wait: bool = False
+
+
+class Pause(NamedTuple):
+    """A time in which a question waited for a reply of its requester."""
+
+    since: int
+    until: int
 
 
 _ORDER = {kind: place for place, kind in enumerate(MomentKind)}
@@ -195,30 +206,76 @@ def check_timing(timing: Timing, *, asked_at: int, deadline: int) -> None:
         _Clock.of(timing, asked_at, asked_at + 1)
 
 
-def plan(timing: Timing, *, asked_at: int, started_at: int | None = None) -> tuple[Moment, ...]:
+def plan(
+    timing: Timing,
+    *,
+    asked_at: int,
+    started_at: int | None = None,
+    pauses: Iterable[Pause] = (),
+) -> tuple[Moment, ...]:
     """Return what is to happen, in order.
 
     Reminders that would come before the question itself are left out, and so is what would come
     after its expiry. ``started_at`` is when the ladder began anew: reminders and rungs then come as
-    long after that as they would have come after the question, and only the expiry stays.
+    long after that as they would have come after the question, and only the expiry stays. After
+    ``pauses``, in order, comes later what counts from the question or from when it is due.
     """
     clock = _Clock.of(timing, asked_at, asked_at if started_at is None else started_at)
-    moments = sorted(_moments(timing, clock), key=lambda one: (one.at, _ORDER[one.kind], one.key))
+    coming = _delayed(_moments(timing, clock), clock, tuple(pauses))
+    moments = sorted(coming, key=lambda one: (one.at, _ORDER[one.kind], one.key))
     end = timing.expires_at
     return tuple(
         one for one in moments if end is None or one.at < end or one.kind is MomentKind.EXPIRE
     )
 
 
+def delayed(
+    at: int, pauses: Iterable[Pause], *, start: int, calendar: BusinessHours | None = None
+) -> int:
+    """Return when something comes that waits in pauses: what was left before one is left after.
+
+    ``start`` is since when it is waited for.
+    """
+    for pause in pauses:
+        since = max(pause.since, start)
+        if not since < min(at, pause.until):
+            continue
+        try:
+            left = at - since if calendar is None else calendar.between(since, at)
+            at = pause.until + left if calendar is None else calendar.add(pause.until, left)
+        except (ValueError, OverflowError):  # no working day is in sight
+            at += pause.until - since
+    return at
+
+
+def _delayed(
+    moments: Iterable[Moment], clock: "_Clock", pauses: tuple[Pause, ...]
+) -> Iterator[Moment]:
+    for one in moments:
+        if one.can_wait and pauses:
+            at = delayed(one.at, pauses, start=clock.start, calendar=clock.calendar)
+            yield one._replace(at=at)
+        else:
+            yield one
+
+
+def _can_wait(when: When, timing: Timing) -> bool:
+    """Whether a time counts from the question or its due time; its expiry waits for nobody."""
+    if isinstance(when, Share):
+        return timing.due_at is not None
+    return when.base is not Base.EXPIRES
+
+
 def _moments(timing: Timing, clock: "_Clock") -> Iterator[Moment]:
     for index, reminder in enumerate(timing.reminders):
         at = _resolve(clock, reminder, timing.at(f"reminders[{index}]"))
         if at > clock.start:
-            yield Moment(at, MomentKind.REMIND, f"reminder{index + 1}")
+            can_wait = _can_wait(reminder, timing)
+            yield Moment(at, MomentKind.REMIND, f"reminder{index + 1}", can_wait=can_wait)
     for index, rung in enumerate(timing.ladder):
         at = max(_resolve(clock, rung.at, timing.at(f"ladder[{index}]")), clock.start)
         kind = MomentKind.ADD if rung.add is not None else MomentKind.TELL
-        yield Moment(at, kind, f"rung{index + 1}", rung)
+        yield Moment(at, kind, f"rung{index + 1}", rung, _can_wait(rung.at, timing))
     if timing.expires_at is not None:
         yield Moment(timing.expires_at, MomentKind.EXPIRE, EXPIRY)
 

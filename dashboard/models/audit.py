@@ -136,6 +136,7 @@ class TargetKind(models.TextChoices):
     DELEGATION = "delegation", _("delegation")
     BULK = "bulk", _("bulk answer")
     TOKEN = "token", _("API token")
+    VIEW = "view", _("saved view")
 
 
 class CurrentTransaction(models.Func):

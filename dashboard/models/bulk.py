@@ -55,6 +55,9 @@ class BulkItem(models.Model):
     job = models.ForeignKey(BulkJob, on_delete=models.CASCADE, related_name="items")
     task_id = models.TextField()
     title = models.TextField(blank=True)
+    asked_at = models.BigIntegerField(
+        null=True, help_text=_("Of the question as it was read, epoch ms.")
+    )
     result = models.TextField(choices=Result, default=Result.WAITING)
     problem = models.TextField(blank=True)
 

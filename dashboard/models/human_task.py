@@ -157,6 +157,11 @@ class HumanTask(models.Model):
         return self.created_at if self.described_at is None else self.described_at
 
     @property
+    def describes_itself(self) -> bool:
+        """Whether the promise says what it asks, be it right or wrong; then that never changes."""
+        return self.described_at is None and bool(self.title or self.problem)
+
+    @property
     def is_described(self) -> bool:
         """Whether its description is there and right; else it has the plain form."""
         return bool(self.title) and not self.problem

@@ -32,6 +32,7 @@ class DecisionLink(models.Model):
         verbose_name_plural = _("links")
         default_permissions = ("view",)
         permissions: ClassVar = [("make_links", _("Can make links for others"))]
+        indexes: ClassVar = [models.Index(name="signoff_link_expiry", fields=["expires_at"])]
 
     def __str__(self) -> str:
         return f"{self.task_id} {self.recipient_id}"

@@ -69,6 +69,9 @@ class Message(models.Model):
         null=True, help_text=_("When its reader was told how the question ended.")
     )
     attempts = models.SmallIntegerField(default=0)
+    sender = IdField(
+        default="", blank=True, help_text=_("Id of the execution that is sending it just now.")
+    )
     problem = models.TextField(blank=True, help_text=_("Why the last attempt failed."))
 
     class Meta:

@@ -49,10 +49,15 @@ def index(request: HttpRequest) -> HttpResponse:
 @for_auditors
 @require_safe
 def download(request: HttpRequest, form: str) -> StreamingHttpResponse:
-    """Send all entries that match the filters, as they are read."""
+    """Send all entries that match the filters."""
     if form not in FORMATS:
         raise Http404
-    chunks = export(Filters.parse(request.GET), FORMATS[form])
+    return send(request, Filters.parse(request.GET), form)
+
+
+def send(request: HttpRequest, filters: Filters, form: str) -> StreamingHttpResponse:
+    """Return a file of all entries that match, which is sent as they are read."""
+    chunks = export(filters, FORMATS[form])
     return StreamingHttpResponse(
         _in_thread(chunks) if isinstance(request, ASGIRequest) else chunks,
         content_type=FORMATS[form].content_type,

@@ -14,6 +14,7 @@ from django.http import (
 )
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from dashboard import bulk
@@ -25,7 +26,7 @@ from dashboard.models import BulkItem, BulkJob
 from dashboard.panels import buttons_of
 from dashboard.rights import RefusedError
 from dashboard.spreadsheets import as_csv
-from dashboard.views.inbox import chosen_tab, for_people
+from dashboard.views.inbox import chosen_tab, for_people, list_query
 from durable.clock import now_ms
 
 TEMPLATE = "dashboard/inbox/bulk.html"
@@ -37,16 +38,25 @@ SHOWN = 200
 @require_POST
 def choose(request: HttpRequest) -> HttpResponse:
     """Gather the questions that were ticked, or all of a list, and go on to look at them."""
-    actor = Actor.of(request)
+    actor, ids = Actor.of(request), set(request.POST.getlist("task"))
+    tab, filters = chosen_tab(request, tabs_of(request.user)), Filters.read(request.GET)
+    is_all = bool(request.POST.get("all"))
     try:
-        if request.POST.get("all"):
-            tab = chosen_tab(request, tabs_of(request.user))
-            job = bulk.prepare(actor, tab=tab, filters=Filters.read(request.GET))
+        if is_all:
+            job = bulk.prepare(actor, tab=tab, filters=filters)
         else:
-            job = bulk.prepare(actor, ids=request.POST.getlist("task"))
+            job = bulk.prepare(actor, ids=ids)
     except RefusedError as error:
         messages.error(request, str(error.sentence))
-        return HttpResponseRedirect(reverse("signoff:inbox"), status=303)
+        back = f"{reverse('signoff:inbox')}?{list_query(tab, filters)}"
+        return HttpResponseRedirect(back, status=303)
+    if not is_all and (left := len(ids) - job.total):
+        text = ngettext(
+            "%(count)d of those you ticked is left out: others see to it, or it is over.",
+            "%(count)d of those you ticked are left out: others see to them, or they are over.",
+            left,
+        )
+        messages.warning(request, text % {"count": left})
     return HttpResponseRedirect(reverse("signoff:bulk", args=[job.pk]), status=303)
 
 
@@ -73,7 +83,7 @@ def show(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
 def stop(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     """Give no more answers."""
     job = _find(request, job_id)
-    bulk.stop(job)
+    bulk.stop(job, Actor.of(request))
     return HttpResponseRedirect(reverse("signoff:bulk", args=[job.pk]), status=303)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Self
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
@@ -20,8 +21,8 @@ from dashboard.inbox_filters import PRIORITIES, Due, Filters
 from dashboard.inbox_order import Cursor
 from dashboard.inbox_queries import (
     Counts,
-    Page,
     Seen,
+    Shown,
     Tab,
     count_open,
     read_page,
@@ -116,13 +117,14 @@ def read_list(request: HttpRequest, now: int) -> dict[str, Any]:
     tabs = tabs_of(request.user)
     tab = chosen_tab(request, tabs)
     filters = Filters.read(request.GET)
-    counts = count_open(request.user, now, tabs, shown=tab)
+    counts = count_open(request.user, now, tabs, shown=Shown(tab, filters))
     after = Cursor.decode(request.GET.get("after", ""))
     return {
         "section": "inbox",
         "now": now,
         "tab": tab,
         "filters": filters,
+        "list_query": list_query(tab, filters),
         "due_choices": Due.choices,
         "priority_choices": [(name, label) for name, (_least, label) in PRIORITIES.items()],
         "tabs": TabLink.all_of(tabs, counts, tab),
@@ -133,6 +135,11 @@ def read_list(request: HttpRequest, now: int) -> dict[str, Any]:
         "is_compact": belongings_of(request.user).is_compact,
         "strip": Strip.of(request.user, Place.INBOX, request.GET),
     }
+
+
+def list_query(tab: Tab, filters: Filters) -> str:
+    """Return what the address of a list says of it."""
+    return urlencode({"tab": tab.value} | filters.words)
 
 
 def chosen_tab(request: HttpRequest, tabs: list[Tab]) -> Tab:
@@ -147,12 +154,12 @@ def show(request: HttpRequest) -> HttpResponse:
     now = now_ms()
     if wants_fragment(request) and "after" in request.GET:
         tab = chosen_tab(request, tabs_of(request.user))
-        after = Cursor.decode(request.GET["after"])
         filters = Filters.read(request.GET)
-        page = Page([])
-        if after is not None:
-            page = read_page(request.user, tab, now, filters, after=after)
-        context = {"page": page, "tab": tab, "now": now, "filters": filters}
+        if (after := Cursor.decode(request.GET["after"])) is None:
+            # Cards from the beginning would be there twice.
+            return HttpResponseClientRedirect(f"{request.path}?{list_query(tab, filters)}")
+        page = read_page(request.user, tab, now, filters, after=after)
+        context = {"page": page, "tab": tab, "now": now, "list_query": list_query(tab, filters)}
         return render(request, f"{TEMPLATE}#cards", context)
     context = read_list(request, now)
     # Not before: whose first view it is was read along with the list.
@@ -169,10 +176,12 @@ def changes(request: HttpRequest) -> HttpResponse:
     tabs = tabs_of(request.user)
     tab = chosen_tab(request, tabs)
     seen = Seen(_number(request, "since", now), _number(request, "known", 0))
-    counts = count_open(request.user, now, tabs, shown=tab, seen=seen)
+    filters = Filters.read(request.GET)
+    counts = count_open(request.user, now, tabs, shown=Shown(tab, filters), seen=seen)
     context = {
         "now": now,
         "tab": tab,
+        "list_query": list_query(tab, filters),
         "tabs": TabLink.all_of(tabs, counts, tab),
         "news": counts.news,
         "is_empty": request.GET.get("empty") == "1",

@@ -7,7 +7,6 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import AbstractBaseUser
 from django.contrib.auth.views import redirect_to_login
-from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render, resolve_url
 from django.urls import reverse
@@ -18,18 +17,18 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_http_methods, require_POST
 
-from dashboard import auditing, holding, links
+from dashboard import holding, links, shared_links
 from dashboard.answering import Actor, NoSuchQuestionError, Verdict
+from dashboard.decisions import OutdatedError
 from dashboard.drafts import drop_draft
 from dashboard.forms import form_for
-from dashboard.models import Action, HumanTask, SignIn, TargetKind
+from dashboard.models import SignIn
 from dashboard.panels import Panel, read_panel
-from dashboard.people import find_by_name, name_of
+from dashboard.people import name_of
 from dashboard.permissions import MAKE_LINKS, has, visible_to
-from dashboard.rights import RefusedError, capacity_of
+from dashboard.rights import RefusedError
 from dashboard.views.inbox import for_people
 from durable.clock import now_ms
-from durable.conf import database_alias
 
 TEMPLATE = "dashboard/inbox/link.html"
 BAD_REQUEST = 400
@@ -45,7 +44,9 @@ NOT_FOR_YOU = gettext_lazy("This question is no longer for you.")
 def follow(request: HttpRequest, token: str) -> HttpResponse:
     """Show the question of a link, or with POST answer it; headers keep the link to itself."""
     response = _follow(request, token)
-    response["Referrer-Policy"] = "no-referrer"
+    # Other sites learn nothing of it. With "no-referrer" browsers would say "Origin: null" when the
+    # form is sent, and the check against forgery would refuse every answer.
+    response["Referrer-Policy"] = "same-origin"
     response["Cache-Control"] = "no-store, private"
     response["X-Robots-Tag"] = "noindex, nofollow"
     return response
@@ -64,6 +65,9 @@ def _follow(request: HttpRequest, token: str) -> HttpResponse:
         sentence = _("This link is for %(name)s.") % {"name": name_of(link.recipient)}
         return _say(request, sentence, FORBIDDEN, may_sign_out=True)
     if link.needs_login and not request.user.is_authenticated:
+        if request.method == "POST":  # the session has ended meanwhile
+            sentence = _("You are not signed in any more: your answer was not sent.")
+            return _say(request, sentence, FORBIDDEN)
         return redirect_to_login(request.get_full_path(), resolve_url(settings.LOGIN_URL))
     if request.method == "POST":
         return (_take_back if "take_back" in request.POST else _answer)(request, link)
@@ -88,7 +92,9 @@ def _answer(request: HttpRequest, link: links.OpenLink) -> HttpResponse:
     except NoSuchQuestionError:
         return _say(request, NOT_FOR_YOU, GONE)
     except RefusedError as error:
-        return _show(request, link, status=FORBIDDEN, form=form, refused=error.sentence)
+        # What was filled in belongs to the form that was read.
+        kept = None if isinstance(error, OutdatedError) else form
+        return _show(request, link, status=FORBIDDEN, form=kept, refused=error.sentence)
     if verdict is Verdict.LATE:
         return _show(request, link, status=CONFLICT, late=form)
     if verdict is not Verdict.HELD:
@@ -140,21 +146,15 @@ def _say(
 @for_people
 @require_POST
 def make(request: HttpRequest, promise_id: str) -> HttpResponse:
-    """Make a link to a question for a person who may answer it.
-
-    Whoever makes it sees it, so it needs a login, however other links work: nobody answers in the
-    name of somebody else.
-    """
+    """Make a link to a question for a person who may answer it."""
     if links.mode() is None or not has(request.user, MAKE_LINKS):
         raise Http404
     task = get_object_or_404(visible_to(request.user), pk=promise_id)
-    recipient = find_by_name(request.POST.get("to", "").strip())
-    if recipient is None or not _may_answer(task, recipient):
+    recipient = shared_links.find_recipient(task, request.POST.get("to", "").strip())
+    if recipient is None:
         messages.error(request, _("There is nobody of this name who may answer this."))
     else:
-        with transaction.atomic(using=database_alias()):
-            url = links.make_link(task, recipient, needs_login=True)
-            _record(request, Action.LINK, task, recipient.get_username())
+        url = shared_links.share(task, recipient, Actor.of(request))
         messages.success(request, _as_copy(url, recipient))
     return HttpResponseRedirect(reverse("signoff:task", args=[promise_id]), status=303)
 
@@ -166,19 +166,8 @@ def revoke(request: HttpRequest, promise_id: str) -> HttpResponse:
     if not has(request.user, MAKE_LINKS):
         raise Http404
     task = get_object_or_404(visible_to(request.user), pk=promise_id)
-    with transaction.atomic(using=database_alias()):
-        if links.revoke(links.links_to(task)):
-            _record(request, Action.UNLINK, task, "")
+    shared_links.take_back(task, Actor.of(request))
     return HttpResponseRedirect(reverse("signoff:task", args=[promise_id]), status=303)
-
-
-def _may_answer(task: HumanTask, user: AbstractBaseUser) -> bool:
-    task.claimed_by_id = None  # who has it now may give it back before the link runs out
-    try:
-        capacity_of(task, user)
-    except RefusedError:
-        return False
-    return True
 
 
 def _as_copy(url: str, recipient: AbstractBaseUser) -> SafeString:
@@ -190,14 +179,4 @@ def _as_copy(url: str, recipient: AbstractBaseUser) -> SafeString:
         url,
         url,
         _("Copy"),
-    )
-
-
-def _record(request: HttpRequest, action: Action, task: HumanTask, name: str) -> None:
-    auditing.record(
-        action,
-        task.pk,
-        Actor.of(request),
-        kind=TargetKind.LINK,
-        details={"recipient": name} if name else None,
     )

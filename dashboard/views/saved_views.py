@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from dashboard.answering import Actor
 from dashboard.belongings import View, belongings_of, visible_views
 from dashboard.models import Place, SavedView
 from dashboard.saved_views import (
@@ -18,6 +19,7 @@ from dashboard.saved_views import (
     audience_of,
     audiences_of,
     change_view,
+    delete_view,
     own_views,
     places_of,
     removable_views,
@@ -82,7 +84,7 @@ def save(request: HttpRequest) -> HttpResponse:
     status = 200
     if request.method == "POST":
         given = QueryDict(request.GET.get("query", ""))
-        if form.is_valid() and (view := _saved(form, request.user, place, given)) is not None:
+        if form.is_valid() and (view := _saved(form, Actor.of(request), place, given)) is not None:
             return HttpResponseRedirect(url_of(view), status=303)
         status = UNPROCESSABLE
     return render(request, TEMPLATE, {"section": _section(place), "form": form}, status=status)
@@ -97,7 +99,7 @@ def change(request: HttpRequest, view_id: int) -> HttpResponse:
     form = ViewForm(request.user, view, _sent(request), initial=now)
     status = 200
     if request.method == "POST":
-        if form.is_valid() and _changed(form, view):
+        if form.is_valid() and _changed(form, view, Actor.of(request)):
             return HttpResponseRedirect(reverse("signoff:views"), status=303)
         status = UNPROCESSABLE
     context = {"section": _section(view.place), "form": form, "view_id": view.pk}
@@ -120,7 +122,8 @@ def first(request: HttpRequest, view_id: int) -> HttpResponse:
 @require_POST
 def delete(request: HttpRequest, view_id: int) -> HttpResponse:
     """Delete a view."""
-    get_object_or_404(removable_views(request.user), pk=view_id).delete()
+    view = get_object_or_404(removable_views(request.user), pk=view_id)
+    delete_view(view, Actor.of(request))
     return HttpResponseRedirect(reverse("signoff:views"), status=303)
 
 
@@ -128,21 +131,21 @@ def _sent(request: HttpRequest) -> QueryDict | None:
     return request.POST if request.method == "POST" else None
 
 
-def _saved(form: NewViewForm, user: Any, place: Place, given: QueryDict) -> SavedView | None:
+def _saved(form: NewViewForm, actor: Actor, place: Place, given: QueryDict) -> SavedView | None:
     wanted = form.cleaned_data
     try:
-        view = save_view(user, place, given, name=wanted["name"], audience=wanted["audience"])
+        view = save_view(actor, place, given, name=wanted["name"], audience=wanted["audience"])
     except ValidationError as error:
         form.add_error("name", error)
         return None
     if wanted["is_first"]:
-        set_first(user, view)
+        set_first(actor.user, view)
     return view
 
 
-def _changed(form: ViewForm, view: SavedView) -> bool:
+def _changed(form: ViewForm, view: SavedView, actor: Actor) -> bool:
     try:
-        change_view(view, **form.cleaned_data)
+        change_view(view, actor, **form.cleaned_data)
     except ValidationError as error:
         form.add_error("name", error)
         return False

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST
 
+from dashboard.answering import Actor
 from dashboard.channels import identities
 from dashboard.channels.base import ChannelError
 from dashboard.channels.identities import LinkToken
@@ -61,15 +62,14 @@ def account(request: HttpRequest) -> HttpResponse:
 
 
 def _change(request: HttpRequest) -> HttpResponse:
-    user = request.user
     unlinked = request.POST.get("unlink", "")
     if unlinked.isdecimal():
-        identities.unlink(int(unlinked), user)  # type: ignore[arg-type]
+        identities.unlink(int(unlinked), Actor.of(request))
         messages.success(request, _("The account is not linked any more."))
         return redirect("signoff:slack_account")
     token = LinkToken.decode(request.POST.get("token", ""))
-    if token is None or not identities.link(token, user):  # type: ignore[arg-type]
-        stale = {"identities": identities.identities_of(user), "is_stale": True}  # type: ignore[arg-type]
+    if token is None or not identities.link(token, Actor.of(request)):
+        stale = {"identities": identities.identities_of(request.user), "is_stale": True}  # type: ignore[arg-type]
         return render(request, TEMPLATE, stale, status=410)
     messages.success(request, _("The account is linked. Press the button in Slack again."))
     return redirect("signoff:slack_account")

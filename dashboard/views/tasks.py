@@ -15,6 +15,7 @@ from django_htmx.http import HttpResponseLocation, trigger_client_event
 from dashboard import holding, wording
 from dashboard.answering import Actor, Answer, NoSuchQuestionError, Verdict
 from dashboard.belongings import belongings_of
+from dashboard.decisions import OutdatedError
 from dashboard.drafts import drop_draft
 from dashboard.forms import DecisionForm, form_for
 from dashboard.models import HumanTask
@@ -97,7 +98,9 @@ def decide(request: HttpRequest, promise_id: str) -> HttpResponse:
     except NoSuchQuestionError:
         raise Http404 from None
     except RefusedError as error:
-        panel = panel_for(request, promise_id, form=form, refused=error.sentence)
+        # What was filled in belongs to the form that was read.
+        kept = None if isinstance(error, OutdatedError) else form
+        panel = panel_for(request, promise_id, form=kept, refused=error.sentence)
         return respond(request, panel, status=FORBIDDEN)
     if verdict is Verdict.LATE:
         panel = panel_for(request, promise_id, late=form)

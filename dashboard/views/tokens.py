@@ -16,6 +16,8 @@ from dashboard.views.inbox import for_people
 from durable.clock import now_ms
 
 TEMPLATE = "dashboard/account/tokens.html"
+MOST = 200
+"""How many tokens of others are shown, the newest."""
 _DAY_MS = 86_400_000
 
 
@@ -52,7 +54,7 @@ class TokenForm(forms.Form):
 @for_people
 @require_http_methods(["GET", "HEAD", "POST"])
 def index(request: HttpRequest) -> HttpResponse:
-    """Show one's tokens; with POST, make one and show it this once."""
+    """Show one's tokens, and others that one may revoke; with POST, make one and show it once."""
     form = TokenForm(request.POST or None)
     made, status = "", 200
     if request.method == "POST":
@@ -62,16 +64,23 @@ def index(request: HttpRequest) -> HttpResponse:
         else:
             status = 422
     user: Any = request.user
-    context = {"form": form, "made": made, "tokens": tokens.tokens_of(user), "now": now_ms()}
+    others = tokens.tokens_to_revoke(user).exclude(owner=user.pk).select_related("owner")
+    context = {
+        "form": form,
+        "made": made,
+        "tokens": tokens.tokens_of(user),
+        "others": others[:MOST],
+        "now": now_ms(),
+    }
     return render(request, TEMPLATE, context, status=status)
 
 
 @for_people
 @require_POST
 def revoke(request: HttpRequest, token_id: int) -> HttpResponse:
-    """Revoke one of one's tokens."""
+    """Revoke a token: one's own, or with the right anybody's."""
     user: Any = request.user
-    found = tokens.tokens_of(user).filter(pk=token_id).first()
+    found = tokens.tokens_to_revoke(user).filter(pk=token_id).first()
     if found is None:
         raise Http404
     tokens.revoke(found, Actor.of(request))

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import durable
+from dashboard.confirming import takes_a_person
 from dashboard.models import WebhookDelivery, WebhookEndpoint
 from dashboard.sweep import latent_promises
+from dashboard.votes import lock_questions
 from dashboard.webhooks.mapping import Outcome, Settle, Start
 from durable import promises
 from durable.clock import now_ms
@@ -15,6 +17,8 @@ from durable.protocol.states import PromiseState
 
 STARTER = "webhook:"
 """Executions are noted as started by this and the end of the endpoint's address."""
+
+TAKES_A_PERSON = "this question has to be confirmed by a person"
 
 Outcomes = WebhookDelivery.Outcome
 
@@ -48,6 +52,8 @@ def foresee(plan: Settle | Start) -> Effect:
         return Effect(Outcomes.UNKNOWN, plan.promise_id)
     if found.state != PromiseState.PENDING or found.timeout_at <= now_ms():
         return Effect(Outcomes.LATE, plan.promise_id, state=found.state)
+    if _takes_a_person(plan):
+        return Effect(Outcomes.UNMAPPED, plan.promise_id, TAKES_A_PERSON)
     return Effect(_done(plan), plan.promise_id)
 
 
@@ -55,6 +61,9 @@ def _settle(plan: Settle) -> Effect:
     # Executions and timers are not for others to end: what is below them would go on.
     if not _is_latent(plan.promise_id):
         return Effect(Outcomes.UNKNOWN, plan.promise_id)
+    lock_questions([plan.promise_id])  # so that it asks the same until it is settled
+    if _takes_a_person(plan):
+        return Effect(Outcomes.UNMAPPED, plan.promise_id, TAKES_A_PERSON)
     if plan.outcome is Outcome.RESOLVE:
         settlement = promises.resolve(plan.promise_id, plan.value)
     else:
@@ -74,6 +83,10 @@ def _start(endpoint: WebhookEndpoint, plan: Start) -> Effect:
 
 def _is_latent(promise_id: str) -> bool:
     return latent_promises(database_alias()).filter(pk=promise_id).exists()
+
+
+def _takes_a_person(plan: Settle) -> bool:
+    return takes_a_person(plan.promise_id, resolves=plan.outcome is Outcome.RESOLVE)
 
 
 def _done(plan: Settle) -> WebhookDelivery.Outcome:

@@ -10,6 +10,8 @@ from durable.conf import database_alias
 BATCH = 500
 KEPT_REFUSED = 1000
 """How many requests that nobody signed are kept for an endpoint: anybody can send them."""
+REPEATED_DAYS = 7
+"""For how long at least: what senders send again, some for days, they sign anew."""
 _DAY_MS = 86_400_000
 _DEFAULT_DAYS = 30
 
@@ -32,7 +34,8 @@ def forget_old(**_kwargs: object) -> None:
             _remove(refused.filter(pk__lt=limit))
         if endpoint.timestamp:
             # What was signed so long ago is refused; without a signed time it could come back.
-            window = max(kept_days() * _DAY_MS, 2 * endpoint.tolerance_s * 1000)
+            days = max(kept_days(), REPEATED_DAYS)
+            window = max(days * _DAY_MS, 2 * endpoint.tolerance_s * 1000)
             events = WebhookEvent.objects.using(using).filter(endpoint=endpoint)
             _remove(events.filter(seen_at__lt=now_ms() - window))
 

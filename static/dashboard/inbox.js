@@ -193,6 +193,7 @@
   // --- htmx ---
 
   let isActing = false; // whether the focus was in the question when it asked the server
+  let known = null; // ids of the rows when the button was pressed that shows what is new
   let firstNew = -1; // place of the first card that "Load more" brings
 
   document.addEventListener("htmx:before:request", (event) => {
@@ -205,6 +206,9 @@
       chosen = { task, answer: request.submitter.value };
     }
     if (sourceElement.matches("[data-more]")) firstNew = cards().length;
+    if (sourceElement.matches(".news-button")) {
+      known = new Set(cards().map((card) => card.parentElement.id));
+    }
   });
 
   document.addEventListener("htmx:after:swap", (event) => {
@@ -212,6 +216,10 @@
     const target = ctx.target instanceof Element ? ctx.target : document.querySelector(ctx.target);
     prepare(document);
     if (list()) markCurrent(location.pathname);
+    if (known && target?.id === "inbox-list") {
+      cards().find((card) => !known.has(card.parentElement.id))?.focus();
+      known = null;
+    }
     if (firstNew >= 0 && cards().length > firstNew) {
       cards()[firstNew].focus({ preventScroll: true });
       firstNew = -1;

@@ -43,10 +43,13 @@
   // --- Rows that are over go, but never under the pointer or the keyboard ---
 
   const leaving = new WeakSet();
+  // Under a finger that is about to come down there is no pointer to tell: there they stay.
+  const hasPointer = matchMedia("(hover: hover)").matches;
 
   const leave = (row) => {
     // The last one stays: an empty list says less.
     if (!row.isConnected || row.parentElement.querySelectorAll(".card-row").length < 2) return;
+    if (!hasPointer) return;
     const isWatched = row.matches(":hover, :focus-within, :has([aria-current])");
     if (isWatched || row.parentElement.matches(":hover")) {
       setTimeout(leave, STAYS, row);
@@ -68,7 +71,26 @@
     }
   };
 
+  // A row that is greyed is as high as before: what is below it stays where it is.
+  const heights = new Map();
+  const heightOf = (element) => element.getBoundingClientRect().height;
+
+  document.addEventListener("htmx:before:swap", () => {
+    for (const row of document.querySelectorAll("[data-cards] > .card-row:not(.is-over)")) {
+      heights.set(row.id, heightOf(row));
+    }
+  });
+
+  const keepHeights = () => {
+    for (const row of document.querySelectorAll("[data-cards] > .is-over")) {
+      const card = row.querySelector(".card");
+      const before = heights.get(row.id);
+      if (before) card.style.minHeight = `${before - heightOf(row) + heightOf(card)}px`;
+    }
+  };
+
   document.addEventListener("htmx:after:swap", () => {
+    keepHeights();
     showTicked();
     watchRows();
   });

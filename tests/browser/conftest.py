@@ -133,5 +133,5 @@ def browser_context_args() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def axe_script() -> str:
-    """axe-core, for ``page.evaluate``, which the page's CSP does not bind."""
+    """axe-core, for ``add_init_script``, which the page's CSP does not bind."""
     return (HERE / "vendor" / "axe.min.js").read_text()

@@ -13,11 +13,19 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 from playwright.sync_api import Page, expect
 
-from dashboard import bulk, claims, comments, decisions, delegations, links
+from dashboard import bulk, claims, comments, decisions, delegations, links, snoozing
 from dashboard.answering import Actor, Answer
 from dashboard.channels.identities import LinkToken
 from dashboard.channels.muting import Muting
-from dashboard.models import BulkJob, ChatIdentity, Comment, HumanTask, SavedView, WebhookDelivery
+from dashboard.models import (
+    BulkJob,
+    ChatIdentity,
+    Comment,
+    HumanTask,
+    NotificationPreference,
+    SavedView,
+    WebhookDelivery,
+)
 from dashboard.webhooks.receiving import Incoming, receive
 from durable.clock import now_ms
 from durable.protocol.states import PromiseState
@@ -173,6 +181,16 @@ def _make_token(page: Page) -> None:
     press_and_see("Make it", "Copy the token now")(page)
 
 
+def _confirm(page: Page) -> None:
+    page.get_by_label("To confirm, type 4711").fill("4711")
+    press_and_see("Pay", "Sending")(page)
+
+
+def _choose_no_hours(page: Page) -> None:
+    page.get_by_label("One message for all that waits").check()
+    press_and_see("Save", "Choose at least one hour")(page)
+
+
 def _be_away_wrongly(page: Page) -> None:
     press("Let them answer")(page)
     expect(page.locator(".errorlist").first).to_be_visible()
@@ -219,7 +237,8 @@ def states(settings: Any, site: str) -> Iterator[State]:
     yield from _of_everybody(mia)
     yield from _of_lists(actors)
     yield from _of_questions(actors)
-    yield from _of_accounts(actors)
+    yield from _of_care(actors)
+    yield from _of_accounts(settings, actors)
     yield from _of_operators()
     yield from _of_webhooks()
 
@@ -343,6 +362,30 @@ def _of_questions(actors: dict[str, Actor]) -> Iterator[State]:
     yield State("question, asked again", "mia", _page_of("again"))
 
 
+def _of_care(actors: dict[str, Actor]) -> Iterator[State]:
+    """What is confirmed first, what can be taken back yet, and what was put off."""
+    pay = {"name": "pay", "label": "Pay", "settles": "resolve", "approves": True, "style": "danger"}
+    risky = {"confirm": {"text": "4711"}, "undo": 30, "answers": [pay, "reject"]}
+    ask("risky", title="Pay what cannot be taken back", users=["mia", "jon"], **risky)
+    yield State("question to confirm", "mia", _page_of("risky"))
+    yield State(
+        "question, not confirmed",
+        "mia",
+        _page_of("risky"),
+        press_and_see("Pay", "could not be sent"),
+    )
+    yield State("question, on its way", "mia", _page_of("risky"), _confirm)
+    yield State("question, on its way from another", "jon", _page_of("risky"))
+    ask("password", title="Pay with a password", users=["mia"], confirm={"password": True})
+    yield State("question to confirm with a password", "mia", _page_of("password"))
+
+    yield State("inbox, nothing snoozed", "mia", "/inbox/?tab=snoozed")
+    ask("later", title="Later", users=["mia"])
+    yield State("question to snooze", "mia", _page_of("later"), unfold)
+    snoozing.snooze("later", actors["mia"], now_ms() + HOUR_MS)
+    yield State("question, snoozed", "mia", _page_of("later", "snoozed"), unfold)
+
+
 def _of_lists(actors: dict[str, Actor]) -> Iterator[State]:
     for number in range(1, 5):
         ask(f"expense-{number}", title=f"Expense {number}", groups=["finance"], type="expense")
@@ -369,7 +412,7 @@ def _of_lists(actors: dict[str, Actor]) -> Iterator[State]:
     yield State("bulk, done", "jon", f"/answers/{gone.pk}/")
 
 
-def _of_accounts(actors: dict[str, Actor]) -> Iterator[State]:
+def _of_accounts(settings: Any, actors: dict[str, Actor]) -> Iterator[State]:
     yield State("away, nobody", "eve", "/away/")
     yield State("away, wrong", "eve", "/away/", _be_away_wrongly)
     now = now_ms()
@@ -381,7 +424,16 @@ def _of_accounts(actors: dict[str, Actor]) -> Iterator[State]:
     )
     linkable = ChatIdentity.objects.create(channel="slack", external_id="T1/U2", nonce="n")
     token = quote(LinkToken(linkable.pk, "n").encode())
-    yield State("notifications", "mia", "/account/notifications/", unfold)
+    yield State("notifications, none sent", "mia", "/account/notifications/")
+    settings.SIGNOFF_CHANNELS = [{"channel": "mail"}]
+    NotificationPreference.objects.update_or_create(
+        user=actors["mia"].user,
+        channel="mail",
+        defaults={"is_off": False, "muted_types": ["expense"]},
+    )
+    yield State("notifications", "mia", "/account/notifications/")
+    yield State("notifications, wrong", "mia", "/account/notifications/", _choose_no_hours)
+    settings.SIGNOFF_CHANNELS = []
     yield State("slack, none", "eve", "/account/slack/")
     yield State("slack", "mia", "/account/slack/")
     yield State("slack, to confirm", "eve", f"/account/slack/?token={token}")

@@ -22,6 +22,8 @@ from tests.browser.gallery import State, states
 from tests.browser.signing_in import give_session
 from tests.dashboard.world import routes
 
+pytestmark = pytest.mark.once
+
 DESK = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 NARROW = {"width": 320, "height": 640}
@@ -43,8 +45,13 @@ NO_PAGES = {
 }
 """Addresses that answer GET, and not with a page of their own."""
 
-COLOURS = ["color-contrast", "link-in-text-block"]
-LAYOUT = [*COLOURS, "target-size", "scrollable-region-focusable", "meta-viewport"]
+LAYOUT = [
+    *("color-contrast", "link-in-text-block"),
+    *("target-size", "scrollable-region-focusable", "meta-viewport"),
+]
+"""What depends on theme and width. All rules look at a light, wide page, these at a dark, narrow
+one: so each theme and each width is looked at once."""
+
 
 STRUCTURE = """() => {
   const found = [];
@@ -74,17 +81,26 @@ STRUCTURE = """() => {
   return found;
 }"""
 
-OVERFLOW = """() => {
-  const width = document.documentElement.clientWidth;
-  if (document.documentElement.scrollWidth <= width) return [];
-  const wide = [...document.querySelectorAll("body *")].filter(
-    (one) => one.checkVisibility() && one.getBoundingClientRect().right > width + 1);
-  return wide.slice(-3).map((one) => `wider than the screen: ${one.outerHTML.slice(0, 160)}`);
+AXE = """async ([theme, rules]) => {
+  document.documentElement.dataset.theme = theme;
+  const options = {resultTypes: ["violations"], preload: false};
+  if (rules.length) options.runOnly = {type: "rule", values: rules};
+  const {violations} = await axe.run(document, options);
+  return violations.map((one) =>
+    `axe, ${theme}: ${one.id} (${one.impact}): ${one.nodes[0].html.slice(0, 160)}`);
 }"""
 
-SMALL = """(least) => [...document.querySelectorAll(".answers button, .answers [role=button]")]
-  .filter((one) => one.checkVisibility() && one.getBoundingClientRect().height < least)
-  .map((one) => `too small to hit: ${one.outerHTML.slice(0, 160)}`)"""
+NARROWLY = """(least) => {
+  const width = document.documentElement.clientWidth;
+  const found = [...document.querySelectorAll(".answers button, .answers [role=button]")]
+    .filter((one) => one.checkVisibility() && one.getBoundingClientRect().height < least)
+    .map((one) => `too small to hit: ${one.outerHTML.slice(0, 160)}`);
+  if (document.documentElement.scrollWidth <= width) return found;
+  const wide = [...document.querySelectorAll("body *")].filter(
+    (one) => one.checkVisibility() && one.getBoundingClientRect().right > width + 1);
+  return [...found, ...wide.slice(-3).map((one) =>
+    `wider than the screen: ${one.outerHTML.slice(0, 160)}`)];
+}"""
 
 
 class Walk:
@@ -108,29 +124,15 @@ class Walk:
         for problem in self._problems(page, is_site=state.label != "broken"):
             self.found.append(f"{state.label}: {problem}")
 
-    def _problems(self, page: Page, *, is_site: bool) -> Iterator[str]:
-        page.evaluate(self._axe)
+    @staticmethod
+    def _problems(page: Page, *, is_site: bool) -> Iterator[str]:
         if is_site:
             yield from page.evaluate(STRUCTURE)
-        yield from self._axe_on(page, "light", None)
-        yield from self._axe_on(page, "dark", COLOURS)
+        yield from page.evaluate(AXE, ["light", []])
         page.set_viewport_size(PHONE)  # type: ignore[arg-type]
-        yield from self._axe_on(page, "dark, phone", LAYOUT)
-        yield from self._axe_on(page, "light, phone", COLOURS)
+        yield from page.evaluate(AXE, ["dark", LAYOUT])
         page.set_viewport_size(NARROW)  # type: ignore[arg-type]
-        yield from page.evaluate(OVERFLOW)
-        yield from page.evaluate(SMALL, THUMB)
-
-    @staticmethod
-    def _axe_on(page: Page, look: str, rules: list[str] | None) -> Iterator[str]:
-        theme = look.partition(",")[0]
-        page.evaluate("theme => document.documentElement.dataset.theme = theme", theme)
-        options: dict[str, Any] = {"resultTypes": ["violations"], "preload": False}
-        if rules:
-            options["runOnly"] = {"type": "rule", "values": rules}
-        for one in page.evaluate("options => axe.run(document, options)", options)["violations"]:
-            where = one["nodes"][0]["html"][:160]
-            yield f"axe, {look}: {one['id']} ({one['impact']}): {where}"
+        yield from page.evaluate(NARROWLY, THUMB)
 
     def _page_of(self, user: str) -> Page:
         if user not in self._pages:
@@ -140,6 +142,7 @@ class Walk:
             if user:
                 give_session(context, self._site, user)
             context.set_default_timeout(PATIENCE_MS)
+            context.add_init_script(self._axe)
             self._pages[user] = context.new_page()
         return self._pages[user]
 
@@ -191,7 +194,7 @@ def rendered() -> Iterator[set[str]]:
     template_rendered.disconnect(note)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_every_page_in_every_state(
     walk: Walk, rendered: set[str], live_server_asgi, settings
 ) -> None:

@@ -12,6 +12,8 @@ from tests.browser.signing_in import give_session
 from tests.dashboard import factories, hooks, people, pseudo
 from tests.dashboard.people import ask, iso, make_user, task_url
 
+pytestmark = pytest.mark.once
+
 PHONE, DESK = {"width": 320, "height": 640}, {"width": 1280, "height": 800}
 PAGES = (
     *("/inbox/", task_url("q"), task_url("voted"), "/away/", "/preferences/", "/executions/"),

@@ -7,6 +7,8 @@ from durable.models import Promise
 from tests.browser.conftest import LiveServer
 from tests.dashboard.people import ask, make_user, task_url, unpack
 
+pytestmark = pytest.mark.once
+
 FORM = {
     "type": "object",
     "properties": {

@@ -11,6 +11,8 @@ from durable.protocol.states import PromiseState
 from tests.browser.conftest import LiveServer
 from tests.dashboard.people import ask, make_user
 
+pytestmark = pytest.mark.once
+
 PENDING = PromiseState.PENDING
 
 

@@ -10,6 +10,8 @@ from tests.browser.signing_in import give_session
 from tests.dashboard import factories
 from tests.dashboard.people import ask, make_user, task_url, unpack
 
+pytestmark = pytest.mark.once
+
 MANY = 90
 """No page has more stops before what somebody wants to reach."""
 

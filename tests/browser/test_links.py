@@ -13,6 +13,8 @@ from durable.protocol.states import PromiseState
 from tests.browser.conftest import LiveServer
 from tests.dashboard.people import ask, make_user, unpack
 
+pytestmark = pytest.mark.once
+
 PHONE = {"width": 320, "height": 640}
 
 

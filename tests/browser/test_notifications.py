@@ -9,6 +9,8 @@ from dashboard.models import NotificationPreference
 from tests.browser.conftest import LiveServer
 from tests.dashboard.people import make_user
 
+pytestmark = pytest.mark.once
+
 PHONE = {"width": 320, "height": 640}
 PAGE = "account/notifications/"
 

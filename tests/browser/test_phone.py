@@ -15,6 +15,8 @@ from tests.browser.conftest import LiveServer
 from tests.browser.signing_in import fill_in, give_session
 from tests.dashboard.people import ask, make_user, task_url, unpack
 
+pytestmark = pytest.mark.once
+
 PHONE = {"width": 320, "height": 640}
 THUMB = 44
 FORM = {

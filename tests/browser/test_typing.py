@@ -16,6 +16,8 @@ from tests.browser.signing_in import give_session
 from tests.dashboard import factories
 from tests.dashboard.people import ask, make_user, settle, task_url
 
+pytestmark = pytest.mark.once
+
 UPDATES = 100
 TEXT = "The drawer of the third desk is missing; Jon says that it comes on Friday, with the lamp. "
 

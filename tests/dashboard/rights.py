@@ -51,7 +51,8 @@ class Line:
     @property
     def unsafe(self) -> tuple[str, ...]:
         """The verbs that may change something."""
-        return tuple(one for one in ("POST", "PUT", "DELETE") if one == "POST" or one in self.verbs)
+        verbs = ("POST", "PUT", "PATCH", "DELETE")
+        return tuple(one for one in verbs if one == "POST" or one in self.verbs)
 
     def expected(self, verb: str, role: str) -> str:
         """What somebody should get."""
@@ -93,7 +94,12 @@ def deed(name: str, *args: str, of: str = SIGNED_IN, **more: Any) -> Line:
 
 def call(name: str, *args: str, **more: Any) -> Line:
     """An operation of the API; what is sent is JSON."""
-    body = {"data": json.dumps(more.pop("data", {})), "content_type": "application/json"}
+    data = more.pop("data", {})
+
+    def body(there: World) -> dict[str, Any]:
+        given = data(there) if callable(data) else data
+        return {"data": json.dumps(given), "content_type": "application/json"}
+
     return Line(f"signoff_api:{name}", args, data=body, **more)
 
 
@@ -186,9 +192,9 @@ DEEDS = [
     deed("wake", "snoozed", post="login 404 303", actors=(DECIDER,)),
     deed("first_view", "view", post="login 404 404 303 404"),
     deed("delete_view", "view", post="login 404 404 303 404"),
-    deed("revoke_token", "token", post="login 404 404 303 404"),
+    deed("revoke_token", "token", post="login 404 404 303 404 303"),
     deed("claim_ticked", post="login 303", data=_TICKED, actors=(DECIDER, MANAGER, ADMIN)),
-    deed("choose_bulk", post="login 303", data=_TICKED, actors=(DECIDER,)),
+    deed("choose_bulk", post="login 303", data=_TICKED, actors=(DECIDER, MANAGER, ADMIN)),
     deed("stop_bulk", "job", post="login 404 404 303 404"),
     deed("end_away", "delegation", post="login 404 404 303"),
 ]
@@ -232,6 +238,15 @@ _MANAGERS = "401 404 404 404 200"
 _VIEWERS = "401 404 200 404 200"
 _OWN = "401 404 404 200 404"
 
+_VIEW = {"place": "inbox", "query": "due=today", "name": "Soon"}
+_HOOK = {
+    "preset": "github",
+    "action": "settle",
+    "name": "Others",
+    "slug": "others",
+    "secret": "sixteen letters and more",
+    "mapping": hooks.SETTLE,
+}
 _AWAY = {"deputy": "deputy", "starts_at": iso(1), "ends_at": iso(2)}
 
 API = [
@@ -255,11 +270,24 @@ API = [
          data={"fields": {"comment": ["W"]}}),
     call("list_delegations", get="401 200", post="401 201", data=_AWAY),
     call("end_delegation", "delegation", post="401 404 404 200"),
-    call("gather_tasks", post="401 403 403 201 403", data={"ids": [QUESTION]}),
+    call("gather_tasks", post="401 403 403 201", data={"ids": [QUESTION]}),
     call("read_bulk_answer", "job", get=_OWN),
     call("start_bulk_answer", "job", post=_OWN, data={"answer": "approve"}),
     call("stop_bulk_answer", "job", post=_OWN),
     call("list_bulk_results", "job", get=_OWN),
+    call("list_links", "question", get=_MANAGERS, post="401 404 404 404 201",
+         data={"to": DECIDER}),
+    call("revoke_links", "question", post=_MANAGERS),
+    call("list_views", get="401 200", post="401 201", data=_VIEW),
+    call("name_view", "view", data={"name": "Other"},
+         verbs={"PATCH": _OWN, "DELETE": "401 404 404 204 404"}),
+    call("begin_with_view", "view", post=_OWN, verbs={"DELETE": _NOTHING}),
+    call("read_preferences", get="401 200", verbs={"PATCH": "401 200"},
+         data={"is_compact": True}),
+    call("list_notifications", get="401 200"),
+    call("change_notifications", "channel", verbs={"PUT": "401 200"}, data={"way": "none"}),
+    call("list_tokens", get="401 200", post="401 201", data={"name": "desk"}),
+    call("revoke_token", "token", post="401 404 404 200 404 200"),
     call("list_all_executions", get=_VIEWERS),
     call("read_execution", "run", get=_VIEWERS),
     call("read_call_tree", "run", get=_VIEWERS),
@@ -268,8 +296,13 @@ API = [
     call("foresee_cancellation", "run", get=_MANAGERS),
     call("cancel_execution", "run", post=_MANAGERS, data={"reason": "a mistake"}),
     call("list_audit_entries", get=_VIEWERS),
-    call("list_webhooks", get=_MANAGERS),
-    call("read_webhook", "slug", get=_MANAGERS),
+    call("export_audit_entries", get=_VIEWERS),
+    call("list_webhooks", get=_MANAGERS, post="401 404 404 404 201", data=_HOOK),
+    call("read_webhook", "slug", get=_MANAGERS, verbs={"PATCH": _MANAGERS},
+         data={"name": "Other"}),
+    call("rotate_webhook_secret", "slug", post="401 404 404 404 201", data=_secret),
+    call("retire_webhook_secret", "slug", "secret", post=_MANAGERS),
+    call("rehearse_webhook", "slug", post=_MANAGERS, data={"body": "{}"}, actors=()),
     call("list_deliveries", "slug", get=_MANAGERS),
     call("read_delivery", "slug", "delivery", get=_MANAGERS),
     call("deliver_again", "slug", "delivery", post="401 404 404 404 201"),

@@ -34,6 +34,8 @@ from tests.dashboard.people import (
 )
 from tests.dashboard.posting import sent_for
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def mia(db):

@@ -4,12 +4,14 @@ import base64
 import json
 
 import pytest
+from django.db import connection
 
 from dashboard.answer_forms.questions import ROOT
 from dashboard.descriptions.schema import read_schema
 from dashboard.models import Action, AuditEntry, Draft, HumanTask, SignIn, Vote
 from durable.models import Promise
 from tests.dashboard.calling import Program
+from tests.dashboard.factories import pass_time
 from tests.dashboard.people import (
     answer,
     ask,
@@ -348,6 +350,18 @@ def test_the_same_request_again_is_the_same_answer(program):
     assert AuditEntry.objects.filter(target="q").count() == 1
     assert program.answer("q", request_key="k-2").status_code == 409
     assert errors(program.answer("q", request_key="k" * 65)).keys() == {"request_key"}
+
+
+def test_a_key_that_was_used_before_the_question_was_asked_anew_is_another_answer(program):
+    ask("q", users=["mia"])
+    program.answer("q", request_key="k-1")
+    with connection.cursor() as cursor:  # pruned
+        cursor.execute("delete from durable_promise where id = 'q'")
+    pass_time()
+    ask("q", users=["mia"])
+
+    assert program.answer("q", request_key="k-1").json()["verdict"] == "settled"
+    assert Promise.objects.get(pk="q").state == "resolved"
 
 
 def test_votes_count_until_there_are_enough(mia, program):

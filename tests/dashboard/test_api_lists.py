@@ -1,5 +1,6 @@
 """Lists and what operators do, by the API."""
 
+import base64
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -287,8 +288,55 @@ def test_the_audit_trail_is_listed(mia, operator):
     ]
     assert operator.get("audit", how="session", about="a").json()["items"][0]["target"] == "a"
     assert operator.get("audit", late="true").json()["items"] == []
-    for query in ({"since": "then"}, {"action": "some"}, {"older": "x"}, {"late": "perhaps"}):
+    for query in (
+        {"since": "then"},
+        {"since": "9999-12-31T23:59:59-23:00"},
+        {"action": "some"},
+        {"older": "x"},
+        {"late": "perhaps"},
+    ):
         assert paths(operator.get("audit", **query)) == list(query)
+
+
+def test_the_audit_trail_is_exported_as_the_page_does(mia, operator):
+    for one in ("a", "b"):
+        ask(one, users=["mia"])
+        Program(mia).answer(one, comment="=1+1")
+    auditor = client_of(operator.user)
+
+    for form, kind in (("jsonl", "application/jsonl"), ("csv", "text/csv")):
+        sent = operator.get("audit/export", format=form, about="b")
+        assert sent["Content-Type"].startswith(kind)
+        assert f'filename="audit.{form}"' in sent["Content-Disposition"]
+        content = sent.getvalue().decode()
+        assert ",task,b," in content or '"target":"b"' in content
+        assert ("'=1+1" in content) is (form == "csv")
+        page = auditor.get(f"/audit/audit.{form}", {"about": "b"})
+        assert page.getvalue().decode() == content
+    assert paths(operator.get("audit/export", format="xml")) == ["format"]
+    assert paths(operator.get("audit/export", since="then")) == ["since"]
+    assert Program(mia).get("audit/export").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "forged"),
+    [
+        ("human-tasks", "after", "[" * 3000),
+        ("human-tasks", "after", '[1, 0, 1, 1, "a\\u0000"]'),
+        ("human-tasks", "after", '[1, 0, 1, 1, "\\ud800"]'),
+        ("human-tasks", "after", "[1, 0, 1, " + "9" * 5000 + ', "a"]'),
+        ("executions/run-1/history", "before", f"1~1~{'9' * 5000}"),
+        ("executions/run-1/history", "before", "1~9~x"),
+        ("executions", "older", f"{'9' * 30}~x"),
+        ("audit", "newer", f"1~{'9' * 30}"),
+    ],
+)
+def test_forged_places_of_a_list_are_refused(operator, path, name, forged):
+    running("run-1")
+    if path == "human-tasks":
+        forged = base64.urlsafe_b64encode(forged.encode()).decode().rstrip("=")
+
+    assert paths(operator.get(path, **{name: forged})) == [name]
 
 
 def test_webhooks_are_shown_without_their_secrets(operator):

@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 from html import unescape
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.core.management import CommandError, call_command
+from django.core.signals import request_finished
 from django.test import AsyncClient
 from django.urls import reverse
 
@@ -18,6 +20,7 @@ from dashboard.answering import Actor
 from dashboard.audit_chain import extend
 from dashboard.auditing import Author, record
 from dashboard.models import Action, AuditEntry, SignIn, TargetKind
+from dashboard.project.databases import close_request_connections
 from tests.dashboard import factories
 from tests.dashboard.chaining import let_others_end
 from tests.dashboard.people import answer, ask, client_of, make_user, settle
@@ -104,6 +107,15 @@ def test_a_line_says_who_did_what_why_and_how(auditor, mia):
     let_others_end()
     extend(using="default")
     assert AuditEntry.objects.get().link.hash in lines(auditor)[0]
+
+
+def test_what_nobody_did_is_the_systems(auditor):
+    ask("q", users=["mia"])
+    settle("q")
+
+    [line] = lines(auditor)
+
+    assert "This system" in line
 
 
 def test_late_and_overridden_entries_are_marked(auditor, mia):
@@ -278,11 +290,24 @@ def test_json_lines_hold_everything(auditor, mia):
 
 
 def test_csv_is_text_to_a_spreadsheet(auditor):
-    for evil in ("=1+1", "+1", "-1", "@x", "\tx", "\rx"):
+    evils = (
+        "=1+1",
+        "+1",
+        "-1",
+        "@x",
+        "\tx",
+        "\rx",
+        "\nx",
+        "\uff1d1",
+        "\uff0b1",
+        "\uff0d1",
+        "\uff20x",
+    )
+    for evil in evils:
         act(evil, Author(evil, SignIn.TOKEN), reason=f'{evil}, "x"\ny')
     rows = list(csv.DictReader(io.StringIO(whole(auditor.get("/audit/audit.csv")), newline="")))
 
-    assert [row["target"] for row in rows] == ["'=1+1", "'+1", "'-1", "'@x", "'\tx", "'\rx"]
+    assert [row["target"] for row in rows] == [f"'{evil}" for evil in evils]
     assert rows[0]["reason"] == '\'=1+1, "x"\ny'
     assert (rows[0]["is_effective"], rows[0]["is_override"]) == ("yes", "no")
     assert not any(value.startswith(("=", "+", "-", "@")) for row in rows for value in row.values())
@@ -301,10 +326,18 @@ def test_downloads_are_read_piece_by_piece(auditor, form, monkeypatch):
     assert found == ["t0", "t1", "t2", "t3", "t4"]
 
 
-@pytest.mark.asyncio
-async def test_downloads_stream_under_asgi(transactional_db):
-    from asgiref.sync import sync_to_async
+@pytest.fixture
+def without_site():
+    """The test client ends responses on the event loop, a server on the thread of the request."""
+    receiver = {"receiver": close_request_connections, "dispatch_uid": "signoff-connections"}
+    is_connected = request_finished.disconnect(**receiver)
+    yield
+    if is_connected:
+        request_finished.connect(**receiver)
 
+
+@pytest.mark.asyncio
+async def test_downloads_stream_under_asgi(transactional_db, without_site):
     await sync_to_async(act)("t1")
     client = AsyncClient()
     await client.aforce_login(await sync_to_async(make_user)("ada", rights=("view_auditentry",)))

@@ -413,9 +413,7 @@ def test_the_sweep_adds_what_is_still_missing(monkeypatch):
 # --- What it costs ---
 
 
-def test_what_a_settlement_pays_for_its_rows(
-    transactional_db, django_assert_num_queries
-):
+def test_what_a_settlement_pays_for_its_rows(transactional_db, django_assert_num_queries):
     ask("q")
     promises.resolve("q")
     settled_at = {"q": now_ms()}

@@ -7,11 +7,21 @@ import pytest
 from django.contrib.auth.models import User
 
 from dashboard import bulk
-from dashboard.models import Action, AuditEntry, BulkItem, BulkJob, SignIn
+from dashboard.models import Action, AuditEntry, BulkItem, BulkJob, HumanTask, SignIn
+from durable.clock import now_ms
 from durable.models import Promise
 from durable.protocol.states import PromiseState
 from durable.worker import Worker
-from tests.dashboard.people import answer, ask, client_of, make_user, settle
+from tests.dashboard.people import (
+    answer,
+    ask,
+    child_of,
+    client_of,
+    make_user,
+    settle,
+    start_run,
+    task_url,
+)
 from tests.processes import wait_until
 
 pytestmark = pytest.mark.django_db
@@ -134,11 +144,17 @@ def test_stopped_it_answers_no_more(mia):
     job = job_of(choose(mia, ask_many(3)))
     mia.post(f"/answers/{job.pk}/", {"answer": "approve"})
 
-    assert mia.post(f"/answers/{job.pk}/stop/").status_code == 303
+    for _twice in range(2):
+        assert mia.post(f"/answers/{job.pk}/stop/").status_code == 303
     run(job)
 
     assert set(results(job).values()) == {"waiting"}
     assert "It was stopped" in mia.get(f"/answers/{job.pk}/").text
+    entry = AuditEntry.objects.get(action="change")
+    assert (entry.target_kind, entry.target, entry.actor_name) == ("bulk", str(job.pk), "mia")
+    assert (entry.answer, entry.state_before, entry.state_after) == (
+        *("approve", "running", "stopped"),
+    )
 
 
 def test_started_twice_is_once(mia):
@@ -159,6 +175,69 @@ def test_all_that_match(mia):
     job = job_of(mia.post("/answers/?tab=answer&type=invoice", {"all": "1"}))
 
     assert set(results(job)) == {"q0", "q1", "q2"}
+
+
+def test_all_that_match_are_those_that_are_left_to_the_reader(mia):
+    jon = client_of(make_user("jon", groups=("finance",)))
+    two = {"group": "finance", "count": 2}
+    for promise_id in ("free", "own", "his", "snoozed"):
+        ask(promise_id, groups=["finance"], type="invoice")
+    ask("voted", type="invoice", policy=two)
+    ask("late", type="invoice", groups=["finance"], timeout_at=now_ms() + 3_600_000)
+    start_run("run", by=User.objects.get(username="mia"))
+    for number, excluded in ((1, True), (2, False)):
+        described = {"users": ["jon"], "separation": {"starter": excluded}}
+        ask(f"run:{number}", tags=child_of("run", number), type="invoice", **described)
+    mia.post(f"{task_url('own')}claim/")
+    jon.post(f"{task_url('his')}claim/")
+    answer(mia, "voted")
+    mia.post(f"{task_url('snoozed')}snooze/", {"pause": "hour"})
+    settle("late")
+
+    def gathered(tab):
+        response = mia.post(f"/answers/?tab={tab}&type=invoice", {"all": "1"})
+        return set(results(job_of(response))) if "/answers/" in response["Location"] else None
+
+    assert gathered("answer") == gathered("groups") == {"free", "own"}
+    assert gathered("unclaimed") == {"free"}
+    assert gathered("snoozed") == {"snoozed"}
+    assert gathered("waiting") == gathered("done") == gathered("mine") is None
+    assert gathered("all") == {"free", "own"}  # a list that is not theirs is the first
+
+
+def test_operators_answer_what_they_ticked_in_any_list():
+    olga = client_of(make_user("olga", rights=("settle_any",)))
+    make_user("jon", groups=("finance",))
+    ids = ask_many(2)
+
+    job = job_of(olga.post("/answers/?tab=all", {"task": ids}))
+
+    assert set(results(job)) == {"q0", "q1"}
+
+
+def test_ticked_ones_that_are_left_out_are_told(mia):
+    ids = ask_many(4)
+    jon = client_of(make_user("jon", groups=("finance",)))
+    jon.post(f"{task_url('q1')}claim/")
+    settle("q2")
+    ask("secret", users=["jon"])
+
+    response = mia.post("/answers/", {"task": [*ids, "q0", "secret", "x\0"]}, follow=True)
+
+    assert "Answer 2 questions" in response.text
+    assert "4 of those you ticked are left out" in response.text
+
+
+def test_one_that_fails_keeps_no_other_from_its_answer(mia, caplog):
+    job = job_of(choose(mia, ask_many(3)))
+    mia.post(f"/answers/{job.pk}/", {"answer": "approve"})
+    HumanTask.objects.filter(pk="q1").update(description={"title": 1})  # of an older version
+
+    run(job)
+
+    assert results(job) == {"q0": "done", "q1": "failed", "q2": "done"}
+    assert "cannot answer" in caplog.text
+    assert "The log of the server says why." in mia.get(f"/answers/{job.pk}/").text
 
 
 @pytest.mark.parametrize(
@@ -182,8 +261,9 @@ def test_what_cannot_be_answered_together_is_refused(mia, made, sentence):
         ask("x", groups=["finance"], **made)
         ids = ["q0", "x"]
 
-    response = mia.post("/answers/", {"task": ids}, follow=True)
+    response = mia.post("/answers/?tab=groups&q=t&x=1", {"task": ids}, follow=True)
 
+    assert response.redirect_chain == [("/inbox/?tab=groups&q=t", 303)]
     assert sentence in response.text
     assert not BulkJob.objects.exists()
 

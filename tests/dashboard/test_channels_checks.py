@@ -47,7 +47,7 @@ def test_the_setting_is_a_list(settings):
         (
             {"channel": "pigeon"},
             "SIGNOFF_CHANNELS names the channel 'pigeon', which does not exist.",
-            "Use one of mail, slack, webhook, or the dotted path of a class of yours.",
+            "Use one of mail, slack, teams, webhook, or the dotted path of a class of yours.",
         ),
         (
             {"channel": "dashboard.models.Message"},

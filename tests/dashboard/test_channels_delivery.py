@@ -10,16 +10,20 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 
 import durable
+from dashboard.channels.announcing import UnsentError, announce, conclude
 from dashboard.channels.base import Channel
 from dashboard.channels.executions import begin_telling
+from dashboard.channels.muting import Muting, change
 from dashboard.channels.receivers import conclude_forgotten
 from dashboard.models import HumanTask, Message, MessageEvent
 from dashboard.sweep import keep_house
 from durable.background.runner import BackgroundRunner
 from durable.models import Promise
+from durable.protocol.states import PromiseState
 from durable.signals import Latent, promises_created
 from durable.store import get_store
 from durable.worker import Worker
+from tests.dashboard.calling import Program
 from tests.dashboard.factories import pass_time
 from tests.dashboard.outside import MailServer, WebServer, mail_server, web_server
 from tests.dashboard.people import (
@@ -142,6 +146,24 @@ def test_only_described_questions_are_told(open_channels, mia):
     assert executions() == []
 
 
+def test_a_question_that_the_api_describes_is_told_with_each_description(
+    worker, open_channels, server, mia
+):
+    asker = Program(make_user("robot", rights=("describe_tasks",)))
+    ask_bare("bare")
+    assert asker.describe("bare", title="").status_code == 422
+    assert executions() == []
+    worker()
+
+    for title in ("Pay 4", "Pay 4", "Pay 4000"):
+        asker.describe("bare", title=title, users=["mia"])
+    server.wait_for(2)
+    wait_until(lambda: Message.objects.filter(sent_at=None).count() == 0, seconds=10, what="sent")
+    told = Message.objects.filter(channel="mail").order_by("pk")
+    assert [one.user for one in told] == [mia, mia]
+    assert executions() == ["signoff.announce"] * 2
+
+
 def test_a_question_that_comes_back_is_told_anew(open_channels, mia):
     ask("q", groups=["Finance"])
     with connection.cursor() as cursor:  # pruned
@@ -212,6 +234,21 @@ def test_an_end_that_nobody_was_told_of_is_told_later(worker, open_channels, ser
     wait_until(is_told, seconds=10, what="the end told again")
     conclude_forgotten(using="default")
     assert executions("signoff.conclude") == ["signoff.conclude"] * 2
+
+
+def test_a_closed_channel_keeps_nobody_waiting(open_channels, server, mia):
+    ask("q", groups=["Finance"])
+    announce("q")
+    settle("q")
+    [mail] = [one for one in open_channels if one["channel"] == "mail"]
+    open_channels[:] = [mail | {"name": "other"}]
+    before = executions("signoff.conclude")
+
+    conclude_forgotten(using="default")
+    assert executions("signoff.conclude") == before
+    open_channels[:] = [mail]
+    conclude_forgotten(using="default")
+    assert len(executions("signoff.conclude")) == len(before) + 1
 
 
 class BrokenChannel(Channel):
@@ -308,3 +345,72 @@ def test_an_expired_question_says_what_then_happened(worker, open_channels, serv
         "expired",
     }
     assert "since nobody answered in time" in slack.to("/chat.update")[0].data["text"]
+
+
+def test_what_one_execution_is_sending_no_other_sends(open_channels, server, mia):
+    """An answer comes while the question is still being told: both tell of the end."""
+    only_mail(open_channels)
+    ask("q", groups=["Finance"])
+    ask_bare("one")
+    refused: list[str] = []
+
+    def meanwhile() -> None:
+        try:
+            announce("q", sender="two")
+        except UnsentError as error:
+            refused.append(str(error))
+        finally:
+            connection.close()
+
+    server.before_reply = meanwhile
+    assert announce("q", sender="one") == 1
+    assert refused == ["1 not sent yet: another execution is sending it"]
+    assert len(server.mails) == 1
+    assert announce("q", sender="two") == 1
+    assert len(server.mails) == 1
+
+
+def test_what_an_execution_that_is_no_more_was_sending_is_sent(open_channels, server, mia):
+    only_mail(open_channels)
+    ask("q", groups=["Finance"])
+    ask_bare("one")
+    server.refused = {"mia@example.com": 451}
+    with pytest.raises(UnsentError):
+        announce("q", sender="one")
+    Message.objects.update(sender="one")  # it was killed in the middle of the next attempt
+    server.refused = {}
+    with pytest.raises(UnsentError, match="1 not sent yet"):
+        announce("q", sender="two")
+    assert server.mails == []
+
+    settle("one", PromiseState.REJECTED_CANCELED)
+    assert announce("q", sender="two") == 1
+    assert (len(server.mails), Message.objects.get().sender) == (1, "")
+
+
+def test_who_is_gone_or_muted_it_meanwhile_hears_no_more(open_channels, server, mia):
+    only_mail(open_channels)
+    for name in ("gone", "off", "quiet"):
+        make_user(name, groups=("Finance",), email=f"{name}@example.com")
+    ask("q", type="invoice", groups=["Finance"])
+    assert announce("q") == 4
+    User.objects.get(username="gone").delete()
+    User.objects.filter(username="off").update(is_active=False)
+    quiet = User.objects.get(username="quiet")
+    change(Muting(str(quiet.pk), "mail", "invoice"), is_muted=True)
+
+    settle("q")
+    assert conclude("q") == 1
+    assert [mail["To"] for mail in server.mails[4:]] == ["mia@example.com"]
+    unsent = Message.objects.filter(event="outcome", sent_at=None).order_by("address")
+    assert list(unsent.values_list("address", "problem")) == [
+        ("off@example.com", "the account was switched off or deleted"),
+        ("quiet@example.com", "its reader has muted such messages"),
+    ]
+    assert conclude("q") == 0
+    assert not Message.objects.filter(event="asked", outcome_shown_at=None).exists()
+
+
+def only_mail(open_channels: list[dict[str, Any]]) -> None:
+    """Leave the mails alone."""
+    del open_channels[1:]

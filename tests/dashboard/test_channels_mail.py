@@ -15,12 +15,22 @@ from django.test import Client
 from dashboard.channels.announcing import MAX_ATTEMPTS, UnsentError, announce, conclude
 from dashboard.channels.muting import Muting
 from dashboard.masking import MASK
-from dashboard.models import Message, MessageEvent, NotificationPreference
+from dashboard.models import Delegation, Message, MessageEvent, NotificationPreference
 from dashboard.project.mailers import mailer_from_url
 from durable.models import Promise
 from durable.protocol.states import PromiseState
 from tests.dashboard.outside import MailServer, mail_server
-from tests.dashboard.people import answer, ask, ask_bare, client_of, make_user, settle, task_url
+from tests.dashboard.people import (
+    answer,
+    ask,
+    ask_bare,
+    child_of,
+    client_of,
+    make_user,
+    settle,
+    start_run,
+    task_url,
+)
 
 NOON = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
 INVOICE = {
@@ -339,6 +349,47 @@ def test_people_who_are_only_told_get_no_links(server, mia):
     assert "Nobody has answered in time" in text_of(mail)
     assert task_url("q") not in text_of(mail) + html_of(mail)
     assert "Others answer this question; you are told." in text_of(mail)
+
+
+def test_who_is_asked_back_gets_no_answers_to_choose_from(server, mia, settings):
+    """Whoever asked may look at it, and may not answer: a button would be a promise that fails."""
+    settings.SIGNOFF_LINKS = "bound"
+    jon = make_user("jon", email="jon@example.com")
+    start_run("run-1", by=jon)
+    ask("q", tags=child_of("run-1"), **INVOICE)
+    announce("q", MessageEvent.MENTIONED, "asked 1", {"users": ["jon"]})
+
+    [mail] = server.mails
+    assert "You are asked about this before it can be answered." in text_of(mail)
+    assert "Others answer this question; you are told." in text_of(mail)
+    assert "/link/" in text_of(mail)
+    for part in (text_of(mail), html_of(mail)):
+        assert "answer=" not in part
+        assert "Each " not in part
+
+
+def test_no_text_of_an_author_becomes_a_header(server, db):
+    evil = "Finance\r\nBcc: evil@example.com"
+    mia = make_user("mia", groups=(evil,), email="mia@example.com", first_name="Mia\nTo: x@y.z")
+    ask(
+        "q",
+        title="Pay Acme\r\nBcc: evil@example.com\r\n\r\nAll is well",
+        groups=[evil],
+        answers=[{"name": "approve", "label": "Pay\nReply-To: evil@example.com"}, "reject"],
+    )
+    Delegation.objects.create(
+        principal=mia,
+        deputy=make_user("jon", email="jon@example.com"),
+        starts_at=0,
+        ends_at=2**50,
+        made_at=0,
+    )
+
+    assert announce("q") == 2
+    for mail in server.mails:
+        assert (mail["Bcc"], mail["Reply-To"]) == (None, None)
+        assert mail["To"] in {"mia@example.com", "jon@example.com"}
+        assert "Pay Acme Bcc: evil@example.com All is well" in mail["Subject"]
 
 
 def test_no_secret_leaves(server, mia):

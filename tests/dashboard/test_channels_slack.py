@@ -14,11 +14,22 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from dashboard.channels.announcing import UnsentError, announce, conclude
-from dashboard.models import AuditEntry, ChatIdentity, Message, MessageEvent
+from dashboard.models import AuditEntry, ChatIdentity, HumanTask, Message, MessageEvent
 from durable.models import Promise
 from durable.protocol.states import PromiseState
+from tests.dashboard.calling import Program
 from tests.dashboard.outside import WebServer, web_server
-from tests.dashboard.people import answer, ask, client_of, make_user, settle, unpack
+from tests.dashboard.people import (
+    answer,
+    ask,
+    ask_bare,
+    child_of,
+    client_of,
+    make_user,
+    settle,
+    start_run,
+    unpack,
+)
 
 SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
 DESCRIBED = {
@@ -279,6 +290,9 @@ def test_an_unknown_person_is_told_how_to_link_and_decides_nothing(slack, mia):
     jon = client_of(make_user("jon"))
     assert jon.get(path).status_code == 410
     assert jon.post("/account/slack/", {"token": token.replace("%3A", ":")}).status_code == 410
+    entry = AuditEntry.objects.get(action="add")
+    assert (entry.target_kind, entry.target, entry.actor_id) == ("link", "slack:T1/U1", mia.pk)
+    assert (entry.sign_in, entry.details) == ("session", {"account": "mia.m"})
 
 
 def test_a_link_ends_with_time_and_with_the_next_one(slack, mia):
@@ -305,10 +319,14 @@ def test_people_unlink_their_own_accounts_only(mia):
 
     client_of(make_user("jon")).post("/account/slack/", {"unlink": identity.pk})
     assert ChatIdentity.objects.exists()
+    assert not AuditEntry.objects.exists()
     browser = client_of(mia)
     assert "T1/U1" in browser.get("/account/slack/").text
-    browser.post("/account/slack/", {"unlink": identity.pk})
+    for _twice in range(2):
+        browser.post("/account/slack/", {"unlink": identity.pk})
     assert not ChatIdentity.objects.exists()
+    entry = AuditEntry.objects.get()
+    assert (entry.action, entry.target, entry.actor_id) == ("remove", "slack:T1/U1", mia.pk)
 
 
 @pytest.mark.parametrize("who_asks", ["stranger", "inactive"])
@@ -358,6 +376,29 @@ def test_who_comes_late_is_told_so(slack, mia):
     assert not AuditEntry.objects.filter(actor=mia).exists()
 
 
+def test_a_question_that_was_described_anew_is_not_answered_from_an_old_message(slack, mia):
+    link(mia)
+    asker = Program(make_user("robot", rights=("describe_tasks",)))
+    ask_bare("q")
+    asker.describe("q", title="Pay 4", groups=["Finance"])
+    announce("q")
+    old = buttons(slack)[0]
+    press(old)
+    modal = opened(slack)
+    asker.describe("q", title="Pay 4000", groups=["Finance"])
+    announce("q", MessageEvent.ASKED, "described")
+
+    assert "changed meanwhile" in confirm(modal).json()["errors"]["comment"]
+    press(old)
+    assert "changed meanwhile" in slack.to("/chat.postEphemeral")[-1].data["text"]
+    assert state() == PromiseState.PENDING
+    press(buttons(slack)[0])
+    view = slack.to("/views.open")[-1].data["view"]
+    assert "Pay 4000" in view["blocks"][0]["text"]["text"]
+    assert confirm(view).json() == {"response_action": "clear"}
+    assert state() == PromiseState.RESOLVED
+
+
 def test_answers_with_a_form_are_given_on_the_page(slack, mia):
     link(mia)
     form = {"type": "object", "properties": {"amount": {"type": "integer"}}}
@@ -370,6 +411,41 @@ def test_answers_with_a_form_are_given_on_the_page(slack, mia):
         "private_metadata": f"{Message.objects.get().pk}:approve",
     }
     assert "takes a form" in confirm(forged).json()["errors"]["comment"]
+    assert state() == PromiseState.PENDING
+
+
+@pytest.mark.parametrize("asked", [{"text": "4711"}, {"password": True}])
+def test_what_has_to_be_confirmed_is_not_approved_here(slack, mia, asked):
+    link(mia)
+    ask("q", confirm=asked, **DESCRIBED)
+    announce("q")
+
+    assert [one["text"]["text"] for one in buttons(slack)] == ["Reject", "Open"]
+    task, message = HumanTask.objects.get(), Message.objects.get()
+    value = f"{message.pk}:approve"
+    press({"action_id": "signoff_answer:approve", "value": value})
+    assert not slack.to("/views.open")
+    forged = {
+        "callback_id": "signoff_decision",
+        "private_metadata": f"{task.asked_at}:{value}",
+    }
+    assert confirm(forged).json()["response_action"] == "errors"
+    assert state() == PromiseState.PENDING
+
+
+def test_what_was_described_anew_meanwhile_is_read_again(slack, mia):
+    link(mia)
+    ask_bare("q")
+    asker = Program(make_user("robot", rights=("describe_tasks",)))
+    asker.describe("q", groups=["Finance"], title="Pay 10 EUR")
+    announce("q")
+    press(buttons(slack)[0])
+    view = opened(slack)
+    asker.describe("q", groups=["Finance"], title="Pay 10 000 EUR")
+
+    refused = confirm(view)
+
+    assert "was changed meanwhile" in refused.json()["errors"]["comment"]
     assert state() == PromiseState.PENDING
 
 
@@ -404,6 +480,25 @@ def test_rooms_by_group_and_people_who_linked(slack, mia, settings):
     assert announce("q") == 2
     rooms = [call.data["channel"] for call in slack.to("/chat.postMessage")]
     assert rooms == ["C-FIN", "U1"]
+
+
+def test_what_is_for_one_person_is_said_so_that_a_room_understands(slack, mia, settings):
+    jon = make_user("jon", first_name="Jon")
+    link(jon, "U2")
+    settings.SIGNOFF_CHANNELS = [settings.SIGNOFF_CHANNELS[0] | {"direct": True}]
+    start_run("run-1", by=jon)
+    ask("run-1:1", tags=child_of("run-1"), **DESCRIBED)
+    occasion = f"{jon.pk}@1"
+
+    assert announce("run-1:1", MessageEvent.ASSIGNED, occasion, {"users": ["jon"]}) == 2
+    calls = slack.to("/chat.postMessage")
+    said = {call.data["channel"]: json.dumps(call.data["blocks"]) for call in calls}
+    assert "This was handed over to Jon." in said["#approvals"]
+    assert "This was handed over to you." in said["U2"]
+    assert announce("run-1:1", MessageEvent.MENTIONED, "remark 1", {"users": ["jon"]}) == 1
+    assert Message.objects.get(event="mentioned").address == "U2"
+    # Jon may read it, and is nobody who may answer it: there is nothing to press.
+    assert [one["text"]["text"] for one in buttons(slack)] == ["Open"]
 
 
 def test_failures_are_kept_and_tried_again_unless_they_are_final(slack, mia):

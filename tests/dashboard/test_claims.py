@@ -14,10 +14,12 @@ from tests.dashboard.people import (
     HOUR_MS,
     answer,
     ask,
+    child_of,
     client_of,
     iso,
     make_user,
     settle,
+    start_run,
     task_url,
 )
 
@@ -93,6 +95,23 @@ def test_others_cannot_give_it_back_but_managers(mia, jon):
     assert holder_of("q") == "mia"
     assert boss.post(f"{task_url('q')}release/").status_code == 303
     assert holder_of("q") is None
+
+
+def test_managers_hand_over_what_nobody_has_and_is_not_for_them(mia, people):
+    ask("q", groups=["finance"])
+    boss = make_user("boss", rights=("manage_tasks",))
+    start_run(by=boss)
+    ask("r", groups=["finance"], tags=child_of("run-1"))
+
+    given = client_of(boss).post(f"{task_url('r')}hand-over/", {"to": "jon"})
+
+    assert given.status_code == 303
+    assert holder_of("r") == "jon"
+    assert client_of(boss).post(f"{task_url('q')}hand-over/", {"to": "jon"}).status_code == 404
+    asker = make_user("ann")
+    start_run("run-2", by=asker)
+    ask("s", groups=["finance"], tags=child_of("run-2"))
+    assert client_of(asker).post(f"{task_url('s')}hand-over/", {"to": "jon"}).status_code == 403
 
 
 def test_handing_it_over(mia, jon):

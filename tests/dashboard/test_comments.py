@@ -3,8 +3,11 @@
 import pytest
 from django.contrib.auth.models import User
 
+from dashboard.answering import Actor, Answer
 from dashboard.channels.announcing import announce
+from dashboard.decisions import decide
 from dashboard.models import Action, AuditEntry, Comment, Draft, HumanTask
+from dashboard.rights import RefusedError
 from durable.models import Promise
 from tests.dashboard.outside import mail_server
 from tests.dashboard.people import (
@@ -19,6 +22,7 @@ from tests.dashboard.people import (
     task_url,
     unpack,
 )
+from tests.dashboard.races import at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -164,6 +168,29 @@ def test_another_step_takes_another_person(mia):
     assert answer(jon, "second").status_code == 303
 
 
+@pytest.mark.django_db(transaction=True)
+def test_two_steps_at_the_same_time_take_two_people_as_well():
+    user = make_user("mia")
+    for number in range(5):
+        first = ask(f"first{number}", users=["mia"])
+        second = ask(f"second{number}", users=["mia"], separation={"others": [first]})
+
+        def act(one, ids=(first, second)):
+            try:
+                return decide(ids[one], Actor(user), Answer("approve"))
+            except RefusedError:
+                return "refused"
+
+        assert at_once(2, act)[0] == "settled"
+        order = list(
+            AuditEntry.objects.filter(target__in=[first, second])
+            .order_by("pk")
+            .values_list("target", flat=True)
+        )
+        # Who answers the later step first was not asked for another person yet.
+        assert order in ([first], [second, first])
+
+
 def test_a_draft_survives_until_the_answer(mia):
     ask("q", users=["mia"])
 
@@ -181,6 +208,14 @@ def test_an_empty_draft_is_none(mia):
 
     assert mia.post(f"{task_url('q')}draft/", {"comment": ""}).text == ""
     assert not Draft.objects.exists()
+
+
+def test_a_draft_that_is_too_long_leaves_the_last_that_was_not(mia):
+    ask("q", users=["mia"])
+    mia.post(f"{task_url('q')}draft/", {"comment": "so far"})
+
+    assert mia.post(f"{task_url('q')}draft/", {"comment": "x" * 200_001}).text == ""
+    assert Draft.objects.get().fields == {"comment": ["so far"]}
 
 
 def test_remarks_end_with_the_question(mia):
@@ -240,6 +275,19 @@ def test_who_is_mentioned_is_told(mia, mails):
 
     assert told(mails) == [("jon@example.org", SENTENCES[0])]
     assert AuditEntry.objects.get(target="q").details == {"mentioned": ["jon"]}
+
+
+def test_who_may_not_see_it_any_more_when_it_is_sent_hears_nothing(mia, mails):
+    jon = make_user("jon", email="jon@example.org", groups=("finance",))
+    ask("q", users=["mia"], groups=["finance"])
+    say(mia, "Have you seen this, @jon?")
+    mia.post(f"{task_url('q')}hand-over/", {"to": "jon"})
+    jon.groups.clear()
+
+    deliver()
+    deliver("assigned")
+
+    assert told(mails) == []
 
 
 def test_names_end_where_sentences_do(mia, mails):

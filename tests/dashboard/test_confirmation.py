@@ -2,16 +2,37 @@
 
 import pytest
 from django.contrib.auth.models import User
+from django.test import Client
 
 from dashboard import confirming
 from dashboard.answering import Actor, Answer, Verdict
+from dashboard.bulk import answer_some
 from dashboard.decisions import decide
 from dashboard.links import url_for
-from dashboard.models import Action, AuditEntry, Draft, HumanTask, SignIn
-from dashboard.rights import RefusedError
+from dashboard.models import (
+    Action,
+    AuditEntry,
+    BulkItem,
+    Draft,
+    HeldAnswer,
+    HumanTask,
+    SignIn,
+    Vote,
+)
+from dashboard.rights import CHANGED, RefusedError
 from durable.models import Promise
 from durable.protocol.states import PromiseState
-from tests.dashboard.people import answer, ask, client_of, make_user, settle, task_url
+from tests.dashboard.calling import Program
+from tests.dashboard.people import (
+    answer,
+    ask,
+    ask_bare,
+    client_of,
+    make_operator,
+    make_user,
+    settle,
+    task_url,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -207,6 +228,90 @@ def test_many_at_once_are_not_confirmed(mia):
     refused = mia.post("/answers/", {"task": ["q", "r"]}, follow=True)
 
     assert "have to be confirmed: answer those one by one" in refused.text
+
+
+# --- Every way to answer ---
+
+
+def by_page(client, user):
+    return answer(client, "q").status_code
+
+
+def by_fragment(client, user):
+    headers = {"HX-Request": "true", "HX-Request-Type": "partial"}
+    data = {"answer": "approve", "next": "/executions/q/"}
+    return client.post(f"{task_url('q')}decide/", data, headers=headers).status_code
+
+
+def by_link(client, user):
+    url = url_for(HumanTask.objects.get(pk="q"), user)
+    return Client().post(url, {"answer": "approve"}).status_code
+
+
+def by_program(client, user):
+    return Program(user).answer("q").status_code
+
+
+def in_bulk(client, user):
+    return Program(user).post("bulk-answers", {"ids": ["q"]}).status_code
+
+
+def in_bulk_all(client, user):
+    return client.post("/answers/", {"all": "1"}, follow=True).redirect_chain[-1][1]
+
+
+@pytest.mark.parametrize("undo", [{}, {"undo": 10}])
+@pytest.mark.parametrize("confirm", [TEXT, PASSWORD])
+@pytest.mark.parametrize(
+    ("way", "status"),
+    [
+        (by_page, 422),
+        (by_fragment, 422),
+        (by_link, 422),
+        (by_program, 422),
+        (in_bulk, 403),
+        (in_bulk_all, 303),
+    ],
+)
+def test_no_way_leads_past_it(user, mia, bound, way, status, confirm, undo):
+    """For Slack see ``test_channels_slack``, for events of others ``test_webhooks``."""
+    ask("q", users=["mia"], type="invoice", confirm=confirm, **undo)
+
+    assert way(mia, user) == status
+
+    assert state_of() == PromiseState.PENDING
+    assert not HeldAnswer.objects.exists()
+    assert not BulkItem.objects.exists()
+    assert not AuditEntry.objects.filter(is_effective=True, target="q").exists()
+
+
+@pytest.mark.parametrize("confirm", [TEXT, PASSWORD])
+def test_no_vote_without_it(mia, user, confirm):
+    make_user("jon")
+    ask("q", policy={"all_of": [{"user": "mia"}, {"user": "jon"}]}, confirm=confirm)
+
+    assert answer(mia, "q").status_code == 422
+    assert Program(user).answer("q").status_code == 422
+    assert not Vote.objects.exists()
+    assert answer(mia, "q", confirmation=confirm.get("text", "mia")).status_code == 303
+    assert Vote.objects.get().approves
+
+
+def test_a_job_of_many_does_not_approve_what_is_to_be_confirmed_since_then():
+    olga = make_operator()
+    asker = Program(make_user("robot", rights=("describe_tasks",)))
+    for one in ("q", "r"):
+        ask_bare(one)
+    job = Program(olga).post("bulk-answers", {"ids": ["q", "r"]}).json()["id"]
+    started = Program(olga).post(f"bulk-answers/{job}/start", {"answer": "approve"})
+    assert started.status_code == 200
+    asker.describe("q", confirm=PASSWORD, users=["olga"])
+    asker.describe("r", users=["olga"])
+
+    answer_some(job)
+
+    assert {one.problem for one in BulkItem.objects.all()} == {str(CHANGED)}
+    assert state_of("q") == state_of("r") == PromiseState.PENDING
 
 
 def test_a_draft_keeps_no_password(mia):

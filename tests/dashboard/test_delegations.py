@@ -12,6 +12,7 @@ from dashboard.descriptions.policy import Kind, read_policy
 from dashboard.descriptions.reading import DescriptionError
 from dashboard.models import Action, AuditEntry, Delegation, HumanTask, Vote
 from dashboard.policies import policy_of, progress_of
+from dashboard.rights import deputies_of
 from durable.clock import now_ms
 from durable.models import Promise
 from durable.protocol.states import PromiseState
@@ -253,6 +254,45 @@ def test_what_the_person_said_stays_before_what_a_deputy_for_a_part_says(mia, jo
     assert "Mia Kern has answered this themself." in page.text
     assert refused.status_code == 403
     assert Vote.objects.get().approves
+
+
+def test_one_person_counts_once_whoever_they_stand_in_for(mia, jon):
+    ann, eve = make_user("ann", first_name="Ann"), make_user("eve")
+    first = go_away(mia, jon)
+    go_away(ann, jon)
+    ask("q", policy={"all_of": [{"user": "mia"}, {"user": "ann"}, {"user": "eve"}]})
+    client = client_of(jon)
+    assert answer(client, "q").status_code == 303
+    revoke(first, Actor(mia))
+
+    page = client_of(jon).get(task_url("q")).text
+    refused = answer(client_of(jon), "q")
+
+    assert "You have answered this already for Mia Kern: one person counts once." in page
+    assert refused.status_code == 403
+    assert Vote.objects.get().user == mia
+    answer(client_of(mia), "q")  # in person, which frees the deputy
+    assert answer(client_of(jon), "q").status_code == 303
+    assert answer(client_of(eve), "q").status_code == 303
+    assert Promise.objects.get(pk="q").state == PromiseState.RESOLVED
+
+
+def test_a_deputy_of_two_answers_for_the_one_who_may(mia, jon):
+    ann = make_user("ann", first_name="Ann")
+    go_away(mia, jon)
+    go_away(ann, jon)
+    start_run(by=mia)
+    ask("asked", users=["mia", "ann"], tags=child_of("run-1"))
+    ask("taken", users=["mia", "ann"])
+    client_of(ann).post(f"{task_url('taken')}claim/")
+
+    for name in ("asked", "taken"):
+        assert answer(client_of(jon), name).status_code == 303
+        entry = AuditEntry.objects.get(target=name, action=Action.APPROVE)
+        assert entry.on_behalf_of == ann
+    task = HumanTask.objects.get(pk="asked")
+    assert deputies_of(task, [ann]) == [jon]
+    assert deputies_of(task, [mia]) == []
 
 
 @pytest.mark.parametrize("seed", range(25))

@@ -26,7 +26,7 @@ from durable.models import Promise
 from durable.protocol.states import PromiseState
 from durable.store.registry import close_store
 from tests.dashboard.outside import MailServer, mail_server
-from tests.dashboard.people import HOUR_MS, answer, ask, client_of, make_user
+from tests.dashboard.people import HOUR_MS, answer, ask, client_of, make_user, unpack
 from tests.dashboard.test_channels_mail import html_of, links_in, text_of
 from tests.dashboard.timed import START, Days, until
 
@@ -406,3 +406,15 @@ def test_the_menu_leads_there(days, mia, settings):
     ]
     assert 'href="/account/slack/"' in client_of(mia).get("/inbox/").text
     assert now_ms() == START
+
+
+def test_a_clock_that_is_behind_makes_no_second_digest_of_an_hour(days, mia):
+    """The timer fires by the database's clock, which may be ahead of a worker's."""
+    digests.choose(mia, "mail", [8])
+    first = preference()
+    at = unpack(Promise.objects.get(pk=first.digest_execution).param_data)["args"][1]
+
+    with transaction.atomic():
+        assert digests.go_on(first.pk, first.digest_execution, at)
+    second = Promise.objects.get(pk=preference().digest_execution)
+    assert unpack(second.param_data)["args"][1] == at + 24 * HOUR_MS

@@ -3,6 +3,7 @@ from itertools import pairwise
 import pytest
 
 from dashboard import graph
+from dashboard.clocks import length_text
 from dashboard.graph import Axis, Bar
 
 S, MIN, H, D = 1000, 60_000, 3_600_000, 86_400_000
@@ -73,6 +74,23 @@ def test_no_tick_is_inside_a_fold():
     axis = Axis.build(0, D, [(0, 10 * S), (D - 10 * S, D)])
 
     assert all(tick.offset <= 10 * S or tick.offset >= D - 10 * S for tick in axis.ticks())
+
+
+@pytest.mark.parametrize(
+    "busy",
+    [
+        [(0, 10 * S), (3 * H + 5 * S, 3 * H + 50 * S)],
+        [(0, 20 * MIN), (D + 10 * MIN, D + 40 * MIN)],
+        [(0, 2 * S), (2 * D - 4 * MIN, 2 * D + 9 * MIN)],
+    ],
+)
+def test_ticks_after_a_fold_are_told_apart(busy):
+    end = busy[-1][1]
+    axis = Axis.build(0, end, busy)
+
+    said = [length_text(tick.offset) for tick in axis.ticks()]
+    assert len(said) == len(set(said))
+    assert axis.ticks()[-1].offset >= busy[1][0]
 
 
 def test_open_bar_reaches_the_end():

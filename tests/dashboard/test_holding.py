@@ -3,17 +3,26 @@
 from collections.abc import Iterator
 
 import pytest
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db.models import F
 from django.test import Client
 
 from dashboard import holding
+from dashboard.answering import Actor, Answer, Verdict
 from dashboard.bulk import answer_some
+from dashboard.decisions import decide
 from dashboard.links import url_for
-from dashboard.models import Action, AuditEntry, Draft, HeldAnswer, HumanTask, Vote
+from dashboard.models import Action, AuditEntry, Draft, HeldAnswer, HumanTask, SignIn, Vote
+from dashboard.rights import RefusedError
 from durable.models import Promise
 from durable.protocol.states import PromiseState
 from durable.store.registry import close_store
-from tests.dashboard.people import answer, ask, client_of, make_user, settle, task_url
+from tests.crash.test_kill import free_port
+from tests.dashboard.people import answer, ask, client_of, iso, make_user, past, settle, task_url
+from tests.dashboard.races import at_once
 from tests.dashboard.timed import Days, until
+from tests.processes import Process, running, wait_until
 
 pytestmark = pytest.mark.django_db
 
@@ -222,6 +231,39 @@ def test_late_is_late_at_once(mia):
     assert not HeldAnswer.objects.exists()
 
 
+def test_a_later_word_of_the_same_person_stands(mia):
+    policy = {"all_of": [{"user": "mia"}, {"user": "jon"}]}
+    ask("q", undo=10, policy=policy)
+    answer(mia, "q")
+    mia_herself = User.objects.get(username="mia")
+    HeldAnswer.objects.update(held_at=F("held_at") - 1)
+    said = decide("q", Actor(mia_herself, SignIn.SLACK), Answer("reject", comment="no"))
+    assert said is Verdict.SETTLED
+
+    ask("r", undo=10, policy=policy | {"reject": {"count": 2}})
+    answer(mia, "r")
+    HeldAnswer.objects.filter(task="r").update(held_at=F("held_at") - 1)
+    decide("r", Actor(mia_herself, SignIn.SLACK), Answer("reject", comment="no"))
+
+    assert holding.send(str(HeldAnswer.objects.get(task="r").pk)) == "refused"
+    assert not Vote.objects.get(task="r").approves
+    assert "You have answered otherwise since then." in mia.get(task_url("r")).text
+
+
+@pytest.mark.parametrize("end", ["expires", "timeout"])
+def test_what_ends_before_it_would_be_sent_is_answered_at_once(mia, end):
+    for name, seconds in (("soon", 60), ("later", 600)):
+        hours = seconds / 3600
+        ends = {"expires": iso(hours)} if end == "expires" else {"timeout_at": past(-hours)}
+        ask(name, users=["mia"], undo=30, **ends)
+
+    assert answer(mia, "soon").status_code == answer(mia, "later").status_code == 303
+
+    assert state_of("soon") == PromiseState.RESOLVED
+    assert state_of("later") == PromiseState.PENDING
+    assert held().task_id == "later"
+
+
 def test_without_a_worker_others_send_it(mia):
     ask("q", users=["mia"], undo=10)
     answer(mia, "q")
@@ -293,3 +335,52 @@ def test_a_worker_sends_it_in_time(days, mia):
 
     until(lambda: state_of() == PromiseState.RESOLVED, "the answer")
     assert not HeldAnswer.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_sending_and_taking_back_at_once_do_one_of_both(mia):
+    user = User.objects.get(username="mia")
+    for number in range(4):
+        name = ask(f"q{number}", users=["mia"], undo=10)
+        answer(mia, name)
+        held_id = str(HeldAnswer.objects.get(task=name).pk)
+
+        def act(one, name=name, held_id=held_id):
+            if one < 2:  # a worker and the house
+                return holding.send(held_id)
+            try:
+                return holding.take_back(name, Actor(user))
+            except RefusedError:
+                return "refused"
+
+        first, second, back = at_once(3, act)
+
+        is_sent = state_of(name) == PromiseState.RESOLVED
+        assert sorted([first, second]) == (["gone", "sent"] if is_sent else ["gone", "gone"])
+        assert back == ("refused" if is_sent else None)
+        assert AuditEntry.objects.filter(target=name).count() == 1
+        assert not HeldAnswer.objects.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.django_db(transaction=True)
+def test_an_answer_survives_that_its_worker_is_killed(process_env, tmp_path, mia):
+    """In processes of their own, on the real clock: one is killed while it waits to send."""
+    env = {**process_env, "DURABLE_LEASE_MS": "1500", "DURABLE_HEARTBEAT_MS": "300"}
+    ask("q", users=["mia"], undo=4)
+    serve = Process(env, tmp_path / "serve.log", "serve", "--port", str(free_port()))
+    worker = Process(env, tmp_path / "worker.log", "worker")
+    with running(serve, worker):
+        answer(mia, "q", comment="fine")
+        begun = Promise.objects.filter(function=holding.FUNCTION)
+        sleeping = Promise.objects.filter(origin__in=begun.values("pk")).exclude(
+            function=holding.FUNCTION
+        )
+        wait_until(sleeping.exists, seconds=60, what="the worker that waits")
+        worker.kill()
+        worker.start()
+        wait_until(lambda: state_of() == PromiseState.RESOLVED, seconds=60, what="the answer")
+
+    assert AuditEntry.objects.get(target="q").reason == "fine"
+    call_command("durable_fsck")

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from dashboard import question_ids
+from dashboard.inbox_filters import end_of_day
 from dashboard.inbox_order import Bucket, Cursor, bucket_of
 from dashboard.inbox_queries import (
     PAGE_SIZE,
@@ -230,6 +231,53 @@ def test_question_leaves_the_list_however_it_is_settled(mia, state):
 
     assert titles(mia.get("/inbox/")) == []
     assert titles(mia.get("/inbox/?tab=done")) == ["Title of a"]
+
+
+def test_who_asked_finds_it_among_what_others_have_to_answer(mia):
+    make_user("jon")
+    asker = User.objects.get(username="mia")
+    start_run("run-1", by=asker)
+    described = {"users": ["jon"], "separation": {"starter": False}}
+    ask("run-1:1", tags=child_of("run-1"), title="For Jon", **described)
+
+    response = mia.get("/inbox/")
+
+    assert titles(response) == []
+    assert counts(response) == {"answer": 0, "mine": 0, "groups": 0, "unclaimed": 0, "waiting": 1}
+    assert titles(mia.get("/inbox/?tab=waiting")) == ["For Jon"]
+    assert titles(mia.get("/inbox/?tab=unclaimed")) == []
+    assert mia.get("/inbox/changes/?known=0").context["news"] == 0
+
+
+def test_what_was_voted_on_is_not_shown_to_those_it_is_no_longer_for(mia):
+    ask("a", title="Secret", policy={"group": "finance", "count": 2})
+    answer(mia, "a")
+    assert titles(mia.get("/inbox/?tab=waiting")) == ["Secret"]
+
+    User.objects.get(username="mia").groups.clear()
+
+    assert titles(mia.get("/inbox/?tab=waiting")) == []
+    assert counts(mia.get("/inbox/"))["waiting"] == 0
+
+
+def test_a_week_ends_by_the_calendar():
+    # In Vienna clocks are put back on 25 October 2026.
+    with timezone.override("Europe/Vienna"):
+        now = int(datetime(2026, 10, 20, 10, tzinfo=UTC).timestamp() * 1000)
+        end = datetime.fromtimestamp(end_of_day(now, days=7) / 1000, tz=UTC)
+    assert end == datetime(2026, 10, 26, 23, tzinfo=UTC)
+
+
+def test_cards_lead_to_a_page_with_the_same_list(mia):
+    ask("a", title="Pay & go", users=["mia"])
+    ask("b", users=["mia"])
+
+    page = mia.get("/inbox/?tab=mine&q=Pay+%26").text
+    [address] = set(re.findall(r'href="(/inbox/a/[^"]*)"', page))
+    question = mia.get(address.replace("&amp;", "&"))
+
+    assert titles(question) == ["Pay &amp; go"]
+    assert f'class="inbox-back" href="/inbox/{address.partition("a/")[2]}"' in question.text
 
 
 def test_expired_question_leaves_the_list_before_the_engine_says_so(mia):
@@ -504,6 +552,9 @@ def packed(*keys):
         packed(1, 2, 3),
         packed(1, 2, 3, 4, 5),
         packed(1, 2, 3, "a"),
+        packed(1, 0, 0, 0, "\0"),
+        packed(1, 0, 0, 0, "\ud800"),
+        base64.urlsafe_b64encode(b"[" * 20_000).decode(),
         packed(-1, 0, 0, 0, "a"),
         packed(2**60, 0, 0, 0, "a"),
         packed(1, 0, 2**63, 0, "a"),
@@ -515,6 +566,8 @@ def test_cursor_that_was_not_made_here_is_none(mia, text):
 
     assert Cursor.decode(text) is None
     assert titles(mia.get("/inbox/", {"after": text})) == ["Title of a"]
+    more = mia.get("/inbox/", {"after": text, "q": "a"}, headers=FRAGMENT)
+    assert more["HX-Redirect"] == "/inbox/?tab=answer&q=a"
 
 
 def test_cursor_survives_any_id():
@@ -724,6 +777,22 @@ def test_new_questions_are_counted_and_not_put_into_the_list(mia):
     assert "Show 2 new questions" in response.text
     assert titles(response) == []
     assert counts(response)["answer"] == 3
+
+
+def test_news_of_a_filtered_list_is_what_matches_and_leads_back_to_it(mia):
+    ask("old", users=["mia"], type="invoice")
+    page = mia.get("/inbox/?type=invoice")
+    ask("new-1", users=["mia"], type="offer")
+    assert slot(mia, page, type="invoice").context["news"] == 0
+    ask("new-2", users=["mia"], type="invoice")
+    ask("late", users=["mia"], type="offer")
+    HumanTask.objects.filter(pk="late").update(created_at=page.context["now"] - 200)
+
+    response = slot(mia, page, type="invoice")
+
+    assert "Show 1 new question<" in response.text
+    assert 'href="/inbox/?tab=answer&amp;type=invoice"' in response.text
+    assert "/inbox/changes/?tab=answer&amp;type=invoice&amp;since=" in page.text
 
 
 def test_question_asked_before_the_page_and_committed_after_it_is_news(mia):

@@ -31,6 +31,8 @@ from tests.dashboard.people import answer, ask, client_of, iso, make_user, settl
 from tests.dashboard.test_channels_mail import html_of, text_of
 from tests.dashboard.world import ADMIN, ANONYMOUS, DECIDER, make_world
 
+pytestmark = pytest.mark.once
+
 NAMES = "Signoff\nUTC\nEnglish\nDeutsch\nHMAC SHA1\nHMAC SHA256\nHMAC SHA512\nbase64"
 """Proper names, which are the same in every language."""
 TECHNICAL = {"admin", "api"}

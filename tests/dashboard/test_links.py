@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from dashboard import links
 from dashboard.answering import Actor
+from dashboard.checks import check_links
 from dashboard.claims import hand_over, release
 from dashboard.comments import write
 from dashboard.drafts import save_draft
@@ -31,8 +32,9 @@ from dashboard.models import (
 from durable import clock
 from durable.models import Promise
 from durable.protocol.states import PromiseState
+from durable.signals import housekeeping
 from tests.dashboard import factories
-from tests.dashboard.people import ask, child_of, client_of, make_user, task_url
+from tests.dashboard.people import HOUR_MS, ask, child_of, client_of, make_user, task_url
 
 pytestmark = pytest.mark.django_db
 
@@ -92,7 +94,9 @@ def test_without_the_setting_there_are_none(mia, settings):
 @pytest.mark.parametrize("looks", [100, pytest.param(1000, marks=pytest.mark.slow)])
 def test_looking_changes_nothing(mia, any_mode, looks):
     ask("q", users=["mia"])
-    path, robot = link_for(mia), Client(headers={"user-agent": "LinkScanner/1.0"})
+    path = link_for(mia)
+    prefetch = {"purpose": "prefetch", "sec-purpose": "prefetch;prerender", "x-moz": "prefetch"}
+    robot = Client(headers={"user-agent": "LinkScanner/1.0", **prefetch})
     before, seen = counts(), 200 if any_mode == "bound" else 302
 
     for number in range(looks // 2):
@@ -105,6 +109,27 @@ def test_looking_changes_nothing(mia, any_mode, looks):
     assert client_of(mia).post(path, {"answer": "approve"}).status_code == 303
 
 
+@pytest.mark.parametrize("off", [None, "", False])
+def test_an_empty_setting_is_none(settings, off):
+    settings.SIGNOFF_BASE_URL, settings.SIGNOFF_LINKS = BASE, off
+
+    assert links.mode() is None
+    assert check_links(None) == []
+
+
+def test_what_has_run_out_is_forgotten_and_still_says_so(mia, bound, monkeypatch):
+    ask("q", users=["mia"])
+    short, long = link_for(mia, hours=1), link_for(mia, hours=3)
+    later = clock.now_ms() + 2 * HOUR_MS
+    monkeypatch.setattr("dashboard.links.now_ms", lambda: later)
+    housekeeping.send(sender=None, using="default")
+
+    assert DecisionLink.objects.count() == 1
+    ended = Client().get(short)
+    assert (ended.status_code, "has run out" in ended.text) == (410, True)
+    assert Client().get(long).status_code == 200
+
+
 def test_the_page_keeps_the_link_to_itself(mia, bound):
     ask("q", title="Pay Acme", users=["mia"], consequence="Pays 4,200 EUR.")
 
@@ -114,7 +139,7 @@ def test_the_page_keeps_the_link_to_itself(mia, bound):
     assert "Pays 4,200 EUR." in response.text
     assert "You are answering as <b>mia@example.org</b>." in response.text
     assert 'aria-label="Main"' not in response.text
-    assert response["Referrer-Policy"] == "no-referrer"
+    assert response["Referrer-Policy"] == "same-origin"
     assert response["Cache-Control"] == "no-store, private"
     assert response["X-Robots-Tag"] == "noindex, nofollow"
     assert "script-src 'self'" in response["Content-Security-Policy"]
@@ -168,7 +193,10 @@ def test_where_a_login_is_needed(mia, settings):
     anonymous = Client().get(path)
     assert anonymous.status_code == 302
     assert anonymous["Location"] == f"/accounts/login/?next={quote(path)}"
-    assert Client().post(path, {"answer": "approve"}).status_code == 302
+    too_late = Client().post(path, {"answer": "approve", "comment": "as agreed"})
+    assert too_late.status_code == 403
+    assert "as agreed" in too_late.text
+    assert "Pay Acme" not in too_late.text
     assert state_of() == PromiseState.PENDING
     assert client_of(mia).post(path, {"answer": "approve"}).status_code == 303
     assert state_of() == PromiseState.RESOLVED
@@ -213,7 +241,7 @@ def test_who_gets_to_see_it(mia, any_mode, who):
 
     assert page.status_code == expected
     assert ("Pay Acme" in page.text) is (expected == 200)
-    assert answered.status_code == (303 if expected == 200 else expected)
+    assert answered.status_code == (303 if expected == 200 else 403)
     assert (state_of() == PromiseState.RESOLVED) is (expected == 200)
     if expected == 403:
         for response in (page, answered):
@@ -466,7 +494,7 @@ def test_a_link_that_somebody_else_makes_answers_for_nobody(mia, boss, bound):
     url = make_by(boss, "mia").text.partition('data-copy-text="')[2].partition('"')[0]
     path = urlsplit(url).path
 
-    assert Client().post(path, {"answer": "approve"}).status_code == 302
+    assert Client().post(path, {"answer": "approve"}).status_code == 403
     assert client_of(boss).post(path, {"answer": "approve"}).status_code == 403
     assert state_of() == PromiseState.PENDING
     assert client_of(mia).post(path, {"answer": "approve"}).status_code == 303

@@ -11,7 +11,6 @@ from email.message import EmailMessage
 from typing import Any
 
 import pytest
-from django.db import transaction
 from django.test import Client
 
 from dashboard.channels.announcing import announce, conclude
@@ -32,9 +31,16 @@ from tests.dashboard.world import (
     World,
     body_of,
     make_world,
+    standing,
+    undone,
 )
 
-pytestmark = pytest.mark.django_db
+# The first test of all makes the database and the world, which takes no part in its time.
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.once,
+    pytest.mark.timeout(20, func_only=True),
+]
 
 SECRET = "Needle4711InAHaystack"
 FORMS = frozenset(
@@ -117,11 +123,18 @@ def hay(caplog) -> Iterator[Haystack]:
     assert hay.found == []
 
 
+@pytest.fixture(scope="module")
+def made(django_db_setup, django_db_blocker) -> Iterator[World]:
+    with standing(django_db_blocker):
+        yield plant()
+
+
 @pytest.fixture
-def there(settings) -> World:
-    settings.SIGNOFF_BASE_URL = "https://signoff.example.com"
-    settings.SIGNOFF_LINKS = "bound"
-    settings.SIGNOFF_CHANNELS = [{"channel": "mail"}]
+def there(made) -> World:
+    return made.afresh()
+
+
+def plant() -> World:
     there = make_world(PLANTED[QUESTION])
     for number, (question, described) in enumerate(PLANTED.items()):
         if question != QUESTION:
@@ -180,7 +193,7 @@ RUN_VIEWS = ("", "?tab=history", *(f"?step={RUN}:{one}" for one in (*PLANTED, "t
 
 
 @pytest.mark.parametrize("role", ROLES)
-@pytest.mark.parametrize("is_over", [False, True])
+@pytest.mark.parametrize("is_over", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_no_page_shows_it(hay, there, role, is_over):
     if is_over:
         decide_all(there)
@@ -219,12 +232,11 @@ def test_no_answer_to_what_people_do_shows_it(hay, there, role):
     client = there.client(role)
     for line in (one for one in rights.DASHBOARD if one.name not in REVEALING):
         for verb in (one for one in line.unsafe if line.expected(one, role) != "405"):
-            with transaction.atomic():
+            with undone():
                 given = line.sent(there)
                 headers = given.pop("headers", {}) | {"X-CSRFToken": TOKEN}
                 send = getattr(client, verb.lower())
                 response = send(line.path(there.ids), headers=headers, **given)
-                transaction.set_rollback(True)
             hay.look(f"{verb} {line.name}", body_of(response), str(response.headers))
 
 

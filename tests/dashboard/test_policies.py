@@ -71,6 +71,17 @@ def test_votes_are_counted_until_they_decide(mia, ann):
     assert state() == "resolved"
 
 
+def test_people_are_called_by_their_names(mia):
+    make_user("ida", first_name="Ida", last_name="Holm")
+    ask(policy={"any_of": [{"user": "ida"}, {"user": "newcomer"}]})
+
+    assert [one.label for one in progress().requirements] == [
+        "any of these",
+        "Ida Holm",
+        "newcomer",
+    ]
+
+
 def test_a_vote_may_change_until_it_decides(mia, jon):
     ask(policy=TWO_OF_FINANCE | {"reject": {"count": 2}})
 

@@ -9,7 +9,14 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from dashboard import saved_views
-from dashboard.models import DefaultView, Preference, SavedView
+from dashboard.models import (
+    Action,
+    AuditEntry,
+    DefaultView,
+    Preference,
+    SavedView,
+    TargetKind,
+)
 from tests.dashboard import factories
 from tests.dashboard.people import answer, ask, client_of, make_user, start_run, task_url
 
@@ -321,6 +328,44 @@ def test_a_name_that_is_taken_is_refused(mia):
     assert response.status_code == 422
     assert "You have a view of this name already." in response.text
     assert SavedView.objects.get(pk=view.pk).name == "Urgent"
+
+
+def test_what_is_done_to_shared_views_is_in_the_audit_trail(mia):
+    boss = client_of(make_user("boss", first_name="Bo", rights=("share_views",)))
+    chief = client_of(make_user("chief", rights=("share_views",)))
+    view = saved(mia)
+    rename = {"name": "Quick", "audience": finance()}
+    for data in ({"name": "Fast"}, rename, rename, {"name": "Mine", "audience": ""}):
+        mia.post(f"/views/{view.pk}/", data)
+    mia.post(f"/views/{view.pk}/delete/")
+    public = saved(boss, "All", audience="all")
+    chief.post(f"/views/{public.pk}/delete/")
+
+    rows = AuditEntry.objects.filter(target_kind=TargetKind.VIEW).order_by("pk")
+
+    quick = {"name": "Quick", "query": URGENT, "for": "finance"}
+    common = {"name": "All", "query": URGENT, "for": "everybody"}
+    assert [
+        (one.actor_name, one.action, one.target, one.details["before"], one.details["after"])
+        for one in rows
+    ] == [
+        ("mia", Action.CHANGE, str(view.pk), {}, quick),
+        ("mia", Action.CHANGE, str(view.pk), quick, {}),
+        ("Bo", Action.ADD, str(public.pk), {}, common),
+        ("chief", Action.REMOVE, str(public.pk), common, {}),
+    ]
+    assert {one.details["list"] for one in rows} == {"inbox"}
+    auditor = client_of(make_user("auditor", rights=("view_auditentry",)))
+    assert "saved view" in auditor.get("/audit/").text
+
+
+def test_a_view_that_is_not_saved_leaves_no_row(mia):
+    view = saved(mia, audience=finance())
+    saved(mia, "Other", "q=acme")
+
+    assert mia.post(f"/views/{view.pk}/", {"name": "Other", "audience": ""}).status_code == 422
+
+    assert AuditEntry.objects.filter(target_kind=TargetKind.VIEW).count() == 1
 
 
 @pytest.mark.parametrize("act", ["first", "delete"])

@@ -19,6 +19,8 @@ from dashboard.descriptions.policy import read_policy
 from dashboard.descriptions.reading import DescriptionError
 from tests.dashboard.policies import any_policy
 
+pytestmark = pytest.mark.once
+
 FOLDER = Path(dashboard.__file__).parent / "schemas"
 SCHEMAS = {path.name: json.loads(path.read_text()) for path in FOLDER.glob("*.json")}
 REGISTRY: Registry[Any] = Registry().with_resources(

@@ -12,7 +12,7 @@ from dashboard.states import Status
 from tests.dashboard import factories
 from tests.dashboard.people import client_of, make_user
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 STATIC = Path(settings.BASE_DIR) / "static"
 TEMPLATES = Path(settings.BASE_DIR) / "templates"

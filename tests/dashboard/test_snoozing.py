@@ -174,6 +174,28 @@ def test_new_question_that_is_snoozed_is_no_news(mia):
     assert mia.get("/inbox/changes/", query).context["news"] == 0
 
 
+def test_one_that_comes_back_is_news(mia):
+    with time_machine.travel(NOON, tick=False) as clock:
+        for promise_id in ("a", "b"):
+            ask(promise_id, users=["mia"], due=iso(2))
+        HumanTask.objects.update(created_at=now_ms())  # PostgreSQL has a clock of its own
+        clock.shift(60)
+        snooze(mia, "a")
+        snooze(mia, "b", pause="week")
+        page = mia.get("/inbox/")
+        query = {"since": page.context["now"], "known": page.context["counts"].recent, "empty": 1}
+        clock.shift(3599)
+        assert mia.get("/inbox/changes/", query).context["news"] == 0
+        clock.shift(1)
+        assert mia.get("/inbox/changes/", query).context["news"] == 1
+        clock.shift(3600)
+        response = mia.get("/inbox/changes/", query)
+        assert response.context["news"] == 2
+        assert 'hx-trigger="load"' in response.text
+        query["since"] += 3601 * 1000
+        assert mia.get("/inbox/changes/", query).context["news"] == 1
+
+
 @pytest.mark.parametrize(
     ("pause", "zone", "until"),
     [

@@ -14,8 +14,9 @@ import durable
 from dashboard import attendance
 from dashboard.answering import Actor, Answer, Verdict
 from dashboard.claims import hand_over
+from dashboard.comments import write
 from dashboard.decisions import decide
-from dashboard.models import Attendance, AuditEntry, Decider, HumanTask, TaskMoment
+from dashboard.models import Attendance, AuditEntry, Comment, Decider, HumanTask, TaskMoment
 from dashboard.permissions import visible_to
 from dashboard.rights import RefusedError
 from dashboard.timekeeping import Fired, end_overdue, fire, overdue
@@ -32,6 +33,7 @@ from tests.dashboard.people import (
     create,
     make_user,
     settle,
+    start_run,
     task_url,
     unpack,
 )
@@ -81,6 +83,7 @@ LADDER = {
         {"at": "due+PT8H", "tell": {"users": ["boss"]}},
     ],
 }
+RUN = {"resonate:origin": "run-1"}
 KEYS = ["reminder1", "reminder2", "rung1", "rung2"]
 
 
@@ -426,6 +429,91 @@ def test_counting_anew_keeps_the_expiry(days):
     assert moments()[-1] == "expiry"
     assert Attendance.objects.get().is_over
     assert not attendance.restart("q")
+
+
+# --- While the requester is asked ---
+
+
+def test_what_counts_from_the_question_waits_for_the_requester_and_the_expiry_does_not(days):
+    ann, mia = make_user("ann"), make_user("mia")
+    start_run("run-1", by=ann)
+    last = {"at": "expires-PT2H"}
+    times = {**LADDER, "reminders": [*LADDER["reminders"], last]}
+    ask("q", users=["mia"], tags=RUN, expires=iso(14), **times)
+    days.work()
+    days.pass_hours(2)
+    happened("reminder1")
+    write("q", Actor(mia), "Which order?", Comment.Kind.ASKED)
+    days.pass_hours(6)  # past the second reminder and the first rung
+    assert "stands still" in client_of(mia).get(task_url("q")).text
+    assert [one.at for one in schedule_of(task_of())][1:3] == [START + 10 * HOUR, START + 12 * HOUR]
+    assert moments() == ["reminder1"]
+
+    write("q", Actor(ann), "Number 9", Comment.Kind.REPLIED)
+
+    assert task_of().due_at == START + 10 * HOUR
+    assert sorted(one.state for one in roots()) == ["pending", "rejected_canceled"]
+    for key, hours in [("reminder2", 2), ("reminder3", 2), ("rung1", 0)]:
+        days.pass_hours(hours)
+        happened(key)
+    assert {one.key: one.at for one in TaskMoment.objects.all()} == {
+        "reminder1": START + 2 * HOUR,
+        "reminder2": START + 10 * HOUR,
+        "reminder3": START + 12 * HOUR,
+        "rung1": START + 12 * HOUR,
+    }
+    days.pass_hours(2)
+    happened("expiry")
+    until(lambda: not [one for one in roots() if one.state == "pending"], "the end")
+    assert "rung2" not in moments()
+
+
+def test_question_ends_though_its_requester_has_not_replied(days):
+    ann, mia = make_user("ann"), make_user("mia")
+    start_run("run-1", by=ann)
+    ask("q", users=["mia"], tags=RUN, expires=iso(5), **LADDER)
+    write("q", Actor(mia), "Which order?", Comment.Kind.ASKED)
+    page = client_of(mia).get(task_url("q")).text
+    assert "what happens without an answer comes at its time all the same" in page
+    days.work()
+    days.pass_hours(5)
+
+    happened("expiry")
+    assert moments() == ["expiry"]
+    with pytest.raises(RefusedError, match="this is over"):
+        write("q", Actor(ann), "Number 9", Comment.Kind.REPLIED)
+
+
+def test_old_watch_does_nothing_before_the_time_that_was_put_off(days):
+    ann, mia = make_user("ann"), make_user("mia")
+    start_run("run-1", by=ann)
+    ask("q", users=["mia"], tags=RUN, **LADDER)
+    write("q", Actor(mia), "Which order?", Comment.Kind.ASKED)
+    days.now += 3 * HOUR
+    assert fire("q", START, START, "reminder1") is Fired.DONE
+    write("q", Actor(ann), "Number 9", Comment.Kind.REPLIED)
+
+    assert fire("q", START, START, "reminder1") is Fired.DONE
+    assert moments() == []
+    days.now += 2 * HOUR
+    fire("q", START, START, "reminder1")
+    assert moments() == ["reminder1"]
+
+
+def test_handing_over_while_the_requester_is_asked_counts_from_then(days):
+    ann, mia, jon = make_user("ann"), make_user("mia"), make_user("jon")
+    start_run("run-1", by=ann)
+    names = ["mia", "jon"]
+    ask("q", users=names, tags=RUN, restart_on_reassign=True, **LADDER)
+    write("q", Actor(mia), "Which order?", Comment.Kind.ASKED)
+    days.now += HOUR
+    hand_over("q", Actor(mia), jon)
+    days.now += HOUR
+    write("q", Actor(ann), "Number 9", Comment.Kind.REPLIED)
+
+    assert [one.at for one in schedule_of(task_of())] == [
+        START + hours * HOUR for hours in (4, 6, 8, 14)
+    ]
 
 
 # --- Expiry ---

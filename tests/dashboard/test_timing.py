@@ -12,7 +12,9 @@ from dashboard.descriptions.reading import DescriptionError, Source
 from dashboard.descriptions.timing import (
     Ending,
     MomentKind,
+    Pause,
     check_timing,
+    delayed,
     plan,
     read_timing,
 )
@@ -145,6 +147,30 @@ def test_counting_anew_shifts_all_but_the_expiry():
         ("add", "rung1", 8),
         ("expire", "expiry", 9),
     ]
+
+
+def test_after_pauses_comes_later_what_had_not_come():
+    described = {
+        "due": iso(ASKED + 4 * HOUR),
+        "expires": iso(ASKED + 9 * HOUR),
+        "reminders": [{"at": "25%"}, {"after": "PT2H"}, {"at": "expires-PT1H"}],
+        "ladder": [
+            {"at": "due", "add": {"users": ["a"]}},
+            {"at": "due+PT4H", "tell": {"users": ["b"]}},
+        ],
+    }
+    pauses = [Pause(ASKED + HOUR, ASKED + 2 * HOUR), Pause(ASKED + 3 * HOUR, ASKED + 4 * HOUR)]
+    moments = plan(read(**described), asked_at=ASKED, pauses=pauses)
+    assert [(one.key, (one.at - ASKED) / HOUR) for one in moments] == [
+        ("reminder1", 1),
+        ("reminder2", 3),
+        ("rung1", 6),
+        ("reminder3", 8),
+        ("expiry", 9),
+    ]
+    without_due = read(expires=iso(ASKED + 4 * HOUR), reminders=[{"at": "50%"}])
+    [reminder, _expiry] = plan(without_due, asked_at=ASKED, pauses=pauses)
+    assert reminder.at == ASKED + 2 * HOUR
 
 
 def test_past_expiry_is_no_mistake_but_comes_at_once():
@@ -431,6 +457,19 @@ def test_counting_anew_counts_business_time():
     }
     [moment] = plan(read(**described), asked_at=ASKED, started_at=at("2026-11-06T15:00"))
     assert moment.at == at("2026-11-09T13:00")  # six hours later
+
+
+def test_after_a_pause_the_business_time_is_left_that_was_left():
+    described = {
+        "calendar": WORK,
+        "due": iso(at("2026-11-02T16:00")),
+        "reminders": [{"at": "due"}],
+    }
+    pause = Pause(at("2026-11-02T13:00"), at("2026-11-06T15:00"))
+    [moment] = plan(read(**described), asked_at=ASKED, pauses=[pause])
+    assert moment.at == at("2026-11-09T10:00")
+    never = BusinessHours(0, HOUR, frozenset({1}), BERLIN, _mondays(1200 * 7))
+    assert delayed(ASKED + 9, [Pause(ASKED, ASKED + 5)], start=0, calendar=never) == ASKED + 14
 
 
 def test_no_business_time_in_sight_is_an_error_and_no_endless_search():

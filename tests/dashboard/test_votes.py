@@ -5,8 +5,8 @@ import re
 import pytest
 from django.contrib.auth.models import User
 
-from dashboard.models import Action, AuditEntry, Vote
-from dashboard.sweep import keep_house
+from dashboard.models import Action, AuditEntry, HeldAnswer, HumanTask, Vote
+from dashboard.sweep import run_once
 from durable.clock import now_ms
 from durable.models import Promise
 from durable.protocol.states import PromiseState
@@ -149,21 +149,62 @@ def test_who_is_not_asked_yet_is_told_so(mia, jon):
 
 def test_votes_are_counted_again_when_a_fallback_opens(mia, jon, monkeypatch):
     both = {"all_of": [{"user": "mia"}, {"user": "jon"}]}
+    ask("before", policy=both)  # which does not take the turn of the other
     ask("q", policy={"any_of": [both, {"user": "mia", "after": "PT4H"}]})
+    answer(mia, "before")
     answer(mia, "q")
-    keep_house()
+    run_once(limit=1)
     assert state_of("q") == PromiseState.PENDING
 
     later = now_ms() + 4 * HOUR_MS + 1
     monkeypatch.setattr("dashboard.decisions.now_ms", lambda: later)
-    keep_house()
+    monkeypatch.setattr("dashboard.sweep.now_ms", lambda: later)
+    run_once(limit=1)
 
+    assert state_of("before") == PromiseState.PENDING
     promise = Promise.objects.get(pk="q")
     assert promise.state == PromiseState.RESOLVED
     assert unpack(promise.value_data)["votes"] == [
         {"by": "mia", "answer": "approve", "comment": ""}
     ]
     assert AuditEntry.objects.filter(target="q", is_effective=True).count() == 2
+
+
+ORDER = {"proposal": {"amount": 4200}, "editable": ["/amount"]}
+
+
+def test_a_fallback_gives_what_was_voted_for_and_filled_in(mia, monkeypatch):
+    both = {"all_of": [{"user": "mia"}, {"user": "jon"}]}
+    half = {"name": "half", "label": "Pay half", "approves": True, "form": "required"}
+    policy = {"any_of": [both, {"user": "mia", "after": "PT4H"}]}
+    ask("q", policy=policy, answers=["approve", half, "reject"], **ORDER)
+    assert answer(mia, "q", "half", filled="1", **{"values/amount": "100"}).status_code == 303
+    later = now_ms() + 4 * HOUR_MS + 1
+    monkeypatch.setattr("dashboard.decisions.now_ms", lambda: later)
+    monkeypatch.setattr("dashboard.sweep.now_ms", lambda: later)
+
+    run_once()
+
+    decision = unpack(Promise.objects.get(pk="q").value_data)
+    assert (decision["answer"], decision["values"]) == ("half", {"amount": 100})
+
+
+@pytest.mark.parametrize("undo", [{}, {"undo": 10}])
+def test_all_say_yes_to_the_same_changes(mia, jon, undo):
+    ask("q", policy=BOTH, **ORDER)
+    answer(mia, "q", filled="1", **{"values/amount": "100"})
+    HumanTask.objects.update(description={**HumanTask.objects.get().description, **undo})
+    assert "4200" in jon.get(task_url("q")).text  # the history has what was changed
+
+    refused = answer(jon, "q", filled="1", **{"values/amount": "4200"})
+
+    assert refused.status_code == 403
+    assert "Mia Kern has approved other changes" in refused.text
+    assert Vote.objects.count() == 1
+    assert not HeldAnswer.objects.exists()
+    assert answer(jon, "q", filled="1", **{"values/amount": "100"}).status_code == 303
+    if not undo:
+        assert unpack(Promise.objects.get(pk="q").value_data)["values"] == {"amount": 100}
 
 
 # --- How the page shows who answered and what is missing ---
@@ -185,8 +226,8 @@ def test_who_said_yes_when_and_why(mia, jon):
     said = lines(mia)
 
     assert "1 of 2 approved" in said
-    assert re.search(r"done mia Mia Kern \S.* fine with me", said)
-    assert re.search(r"rejected jon No from Jon Berg \S.* too dear", said)
+    assert re.search(r"done Mia Kern Mia Kern \S.* fine with me", said)
+    assert re.search(r"rejected Jon Berg No from Jon Berg \S.* too dear", said)
     page = mia.get(task_url("q")).text
     assert "is-refused" in page
 

@@ -21,7 +21,7 @@ from durable.protocol.states import PromiseState
 from tests.dashboard.hooks import SECRET, SETTLE, headers_of, make_endpoint, post, pull_request
 from tests.dashboard.people import ask_bare, client_of, make_user
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 Outcome = WebhookDelivery.Outcome
 NEW = "/webhooks/new/?preset={}&action={}"

@@ -19,6 +19,7 @@ from dashboard.models import (
 )
 from dashboard.views.hooks import hook
 from dashboard.webhooks import keys, receiving, upkeep
+from dashboard.webhooks.rehearsing import rehearse
 from dashboard.webhooks.signatures import sign
 from durable import promises
 from durable.clock import now_ms
@@ -48,6 +49,32 @@ def promise_of(promise_id):
 
 
 # --- Settling ---
+
+
+def test_event_does_not_confirm_in_place_of_a_person():
+    endpoint = make_endpoint()
+    ask("pr-7-review", users=["mia"], confirm={"password": True})
+
+    refused = said(post(endpoint, pull_request()))
+
+    problem = "this question has to be confirmed by a person"
+    assert refused == (422, {"status": "does not fit the mapping", "problem": problem})
+    rehearsed = rehearse(endpoint, {"X-GitHub-Delivery": "e"}, pull_request().decode())
+    assert rehearsed.reading.effect.problem == problem
+    assert promise_of("pr-7-review").state == PromiseState.PENDING
+    no = pull_request(merged=False)
+    assert said(post(endpoint, no, event="e-2")) == (200, {"status": "rejected"})
+    late = said(post(endpoint, pull_request(), event="e-3"))
+    assert late == (200, {"status": "already settled", "state": "rejected"})
+
+
+def test_event_confirms_nothing_where_no_answer_is_a_yes():
+    endpoint = make_endpoint()
+    later = [{"name": "later", "label": "Later", "approves": False}]
+    ask("pr-7-review", users=["mia"], answers=later, confirm={"text": "later"})
+
+    assert said(post(endpoint, pull_request(merged=False)))[0] == 422
+    assert promise_of("pr-7-review").state == PromiseState.PENDING
 
 
 def test_genuine_event_settles_the_promise_that_it_is_about():
@@ -714,6 +741,21 @@ def test_event_ids_are_kept_as_long_as_the_event_could_come_again():
     assert WebhookEvent.objects.get().endpoint == undated
     assert said(post(undated, pull_request())) == (200, {"status": "already applied"})
     assert said(post(dated, PAYMENT)) == (200, {"status": "already started"})
+
+
+def test_event_ids_outlive_a_log_that_is_kept_for_a_day(settings):
+    """Who repeats an event signs it anew, so that it is never stale."""
+    settings.SIGNOFF_WEBHOOK_DAYS = 1
+    endpoint = make_endpoint("payments", preset="stripe", action="start")
+    post(endpoint, PAYMENT)
+    aged(6)
+    tidy()
+
+    assert not WebhookDelivery.objects.exists()
+    assert said(post(endpoint, PAYMENT)) == (200, {"status": "already applied"})
+    aged(8)
+    tidy()
+    assert not WebhookEvent.objects.exists()
 
 
 def test_of_what_nobody_signed_no_more_than_a_number_is_kept(monkeypatch):

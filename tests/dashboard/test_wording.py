@@ -18,6 +18,8 @@ from tests.dashboard import rights
 from tests.dashboard.people import answer, ask, client_of, make_user, task_url
 from tests.dashboard.world import ANONYMOUS, DECIDER, STRANGER, World, body_of, make_world
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 TEMPLATES = ROOT / "templates"
 

@@ -2,15 +2,17 @@
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.contrib.auth.models import Group, User
 from django.contrib.contenttypes.models import ContentType
-from django.db import connection
+from django.db import connection, transaction
 from django.http import QueryDict
-from django.test import Client
+from django.test import Client, override_settings
 from django.urls import URLPattern, URLResolver, get_resolver
+from pytest_django import DjangoDbBlocker
 
 from dashboard import bulk, delegations, links
 from dashboard.answering import Actor
@@ -51,6 +53,15 @@ SLUG = "reviews"
 TOKEN = "t" * 32
 """Stands in cookie and header of what is posted."""
 
+SETTINGS: Mapping[str, Any] = {
+    "SIGNOFF_BASE_URL": "https://signoff.example.com",
+    "SIGNOFF_CHANNELS": [{"channel": "mail"}],
+    "SIGNOFF_LINKS": "bound",
+    # Sessions are no rows then: what is written is written by the pages.
+    "SESSION_ENGINE": "django.contrib.sessions.backends.signed_cookies",
+}
+"""Everything that has an address is switched on."""
+
 _RIGHTS = {
     VIEWER: ("view_executions", "view_auditentry"),
     MANAGER: (
@@ -74,7 +85,11 @@ class World:
         """Values of the same kind that belong to nothing."""
         kinds: dict[type, Any] = {int: 987_654_321, uuid.UUID: uuid.uuid4(), str: "flow/43:1"}
         made = {name: kinds[type(value)] for name, value in self.ids.items()}
-        return made | {"slug": "nothing", "form": "xml"}
+        return made | {"slug": "nothing", "form": "xml", "channel": "nothing"}
+
+    def afresh(self) -> "World":
+        """The same with nobody signed in."""
+        return replace(self, clients={})
 
     def client(self, role: str) -> Client:
         """A browser in which somebody of a role is signed in, and which has a CSRF cookie."""
@@ -84,6 +99,24 @@ class World:
                 client.force_login(self.users[role])
             client.cookies["csrftoken"] = TOKEN
         return self.clients[role]
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """Roll back what is written inside the block."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+@contextmanager
+def standing(blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Let the tests of a module share a world that is made inside the block.
+
+    What a test writes is rolled back as ever, so each begins with ``World.afresh``.
+    """
+    with blocker.unblock(), override_settings(**SETTINGS), undone():
+        yield
 
 
 def make_people() -> dict[str, User]:
@@ -117,7 +150,7 @@ def make_world(described: Mapping[str, Any] | None = None) -> World:
     people.ask(SNOOZED, tags=people.child_of(RUN, 3), groups=["finance"])
     people.ask(OTHERS, groups=["sales"], type="order")
     task = HumanTask.objects.get(pk=QUESTION)
-    ids = {"question": QUESTION, "run": RUN, "slug": SLUG, "form": "csv"}
+    ids = {"question": QUESTION, "run": RUN, "slug": SLUG, "form": "csv", "channel": "mail"}
     ids |= {"held": HELD, "snoozed": SNOOZED}
     ids |= _make_belongings(users[DECIDER])
     ids |= _make_conversation(task, users)

@@ -122,7 +122,8 @@ def test_python_gets_a_whole_question_over_the_api(
     with pytest.raises(urllib.error.HTTPError) as refused:
         put(gateway, token, child, {**REFUND, "users": "mia"})
     assert refused.value.code == HTTPStatus.UNPROCESSABLE_ENTITY
-    assert "users: must be a list" in refused.value.read().decode()
+    [problem] = json.loads(refused.value.read())["errors"]
+    assert problem == {"path": "human_task.users", "message": "must be a list"}
     assert HumanTask.objects.get(pk=child).title == ""
 
     put(gateway, token, child, REFUND)

@@ -6,6 +6,7 @@ ms.
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from django.utils.translation import gettext as _
@@ -94,9 +95,11 @@ def evaluate(
     created_at: int,
     now: int,
     others: Iterable[Person] | None = None,
+    people: Mapping[str, str] = MappingProxyType({}),
 ) -> Progress:
     """Count the newest votes of people.
 
+    ``people`` are the names that requirements show, by user name.
     ``others`` are all who have no vote and may still give one; they matter only where a policy
     rejects when approval is out of reach. When unknown, every group counts as large enough.
     """
@@ -109,7 +112,7 @@ def evaluate(
         verdict = "approved"
     return Progress(
         verdict=verdict,
-        requirements=tuple(_requirements(count, best)),
+        requirements=tuple(_requirements(count, best, people)),
         approved=best.filled,
         needed=best.needed,
         next_change_at=None if verdict else min(count.openings(), default=None),
@@ -299,7 +302,9 @@ def _strangers(policy: Policy, known: Collection[str]) -> Iterator[Person]:
             yield from [somebody] * leaf.count
 
 
-def _requirements(count: _Count, best: Matching) -> Iterator[Requirement]:
+def _requirements(
+    count: _Count, best: Matching, people: Mapping[str, str]
+) -> Iterator[Requirement]:
     """Return the tree line by line, with those who answered where they count."""
     filled = _filled(count, best)
     objecting = _objecting(count, filled)
@@ -311,7 +316,7 @@ def _requirements(count: _Count, best: Matching) -> Iterator[Requirement]:
             moot |= {child.number for child in node.children}
         state = count.states[node.number]
         yield Requirement(
-            label=node.label or _label_of(node),
+            label=node.label or _label_of(node, people),
             depth=depth,
             kind=node.kind,
             needed=_needed(node),
@@ -377,10 +382,10 @@ def _reached(policy: Policy, filled: Mapping[int, list[Ballot]]) -> dict[int, in
     return reached
 
 
-def _label_of(node: Node) -> str:
+def _label_of(node: Node, people: Mapping[str, str]) -> str:
     """Return the usual words for a requirement."""
     if isinstance(node, Leaf):
-        return _label_of_leaf(node)
+        return _label_of_leaf(node, people)
     match node.kind:
         case Kind.ALL_OF:
             return _("all of these")
@@ -394,9 +399,11 @@ def _label_of(node: Node) -> str:
             return _("these, together a weight of %(weight)d") % {"weight": node.needed}
 
 
-def _label_of_leaf(leaf: Leaf) -> str:
+def _label_of_leaf(leaf: Leaf, people: Mapping[str, str]) -> str:
     who = leaf.name
-    if leaf.kind is Kind.PERMISSION:
+    if leaf.kind is Kind.USER:
+        who = people.get(leaf.name, leaf.name)
+    elif leaf.kind is Kind.PERMISSION:
         who = _("those with the right %(name)s") % {"name": leaf.name}
     elif leaf.kind is Kind.ANYONE:
         who = _("anyone who may answer")
