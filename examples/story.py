@@ -229,8 +229,8 @@ def _rent_a_hall() -> None:
 
 def _put_off() -> None:
     """Mia looks at one purchase later, and keeps a list of what is dear to her."""
-    snoozing.snooze(_question("purchase-4713"), _actor("mia"), now_ms() + _HOUR_MS)
-    mia = find_person("mia")
+    mia = _actor("mia")
+    snoozing.snooze(_question("purchase-4713"), mia, now_ms() + _HOUR_MS)
     for name, query in (
         ("Invoices", "type=invoice"),
         ("Overdue refunds", "type=refund&due=overdue"),

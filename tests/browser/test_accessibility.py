@@ -29,6 +29,7 @@ PHONE = {"width": 390, "height": 844}
 NARROW = {"width": 320, "height": 640}
 THUMB = 44
 PATIENCE_MS = 5000
+NAVIGATION_MS = 30_000
 TEMPLATES = Path(__file__).parents[2] / "templates"
 
 NO_PAGES = {
@@ -142,6 +143,7 @@ class Walk:
             if user:
                 give_session(context, self._site, user)
             context.set_default_timeout(PATIENCE_MS)
+            context.set_default_navigation_timeout(NAVIGATION_MS)
             context.add_init_script(self._axe)
             self._pages[user] = context.new_page()
         return self._pages[user]
