@@ -78,6 +78,13 @@ class MailServer:
         return [mail for mail in self.mails if mail["To"] == address]
 
 
+def mailers_of(server: MailServer) -> dict[str, Any]:
+    """Return the setting with which Django sends its mail to a server."""
+    options = {"host": "127.0.0.1", "port": server.port, "timeout": 10}
+    backend = "django.core.mail.backends.smtp.EmailBackend"
+    return {"default": {"BACKEND": backend, "OPTIONS": options}}
+
+
 @contextmanager
 def mail_server() -> Iterator[MailServer]:
     server = MailServer()

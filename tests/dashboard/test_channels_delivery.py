@@ -25,7 +25,7 @@ from durable.store import get_store
 from durable.worker import Worker
 from tests.dashboard.calling import Program
 from tests.dashboard.factories import pass_time
-from tests.dashboard.outside import MailServer, WebServer, mail_server, web_server
+from tests.dashboard.outside import MailServer, WebServer, mail_server, mailers_of, web_server
 from tests.dashboard.people import (
     answer,
     ask,
@@ -61,12 +61,7 @@ def mia(transactional_db) -> User:
 @pytest.fixture
 def open_channels(settings, server: MailServer, slack: WebServer) -> list[dict[str, Any]]:
     settings.SIGNOFF_BASE_URL = "https://signoff.example.com"
-    settings.MAILERS = {
-        "default": {
-            "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
-            "OPTIONS": {"host": "127.0.0.1", "port": server.port, "timeout": 10},
-        }
-    }
+    settings.MAILERS = mailers_of(server)
     settings.SIGNOFF_CHANNELS = [
         {"channel": "mail"},
         {

@@ -15,7 +15,7 @@ from dashboard.delegations import delegate, revoke
 from dashboard.models import AuditEntry, ChatIdentity, Delegation, Message, MessageEvent, SignIn
 from durable.clock import now_ms
 from durable.models import Promise
-from tests.dashboard.outside import MailServer, WebServer, mail_server, web_server
+from tests.dashboard.outside import MailServer, WebServer, mail_server, mailers_of, web_server
 from tests.dashboard.people import HOUR_MS, ask, child_of, make_user, start_run, unpack
 from tests.dashboard.test_channels_mail import html_of, links_in, text_of
 
@@ -34,12 +34,7 @@ def server() -> Iterator[MailServer]:
 def _mail_is_on(settings, server: MailServer) -> None:
     settings.SIGNOFF_CHANNELS = [{"channel": "mail"}]
     settings.SIGNOFF_BASE_URL = BASE
-    settings.MAILERS = {
-        "default": {
-            "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
-            "OPTIONS": {"host": "127.0.0.1", "port": server.port, "timeout": 10},
-        }
-    }
+    settings.MAILERS = mailers_of(server)
 
 
 @pytest.fixture

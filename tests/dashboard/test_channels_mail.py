@@ -19,7 +19,7 @@ from dashboard.models import Delegation, Message, MessageEvent, NotificationPref
 from dashboard.project.mailers import mailer_from_url
 from durable.models import Promise
 from durable.protocol.states import PromiseState
-from tests.dashboard.outside import MailServer, mail_server
+from tests.dashboard.outside import MailServer, mail_server, mailers_of
 from tests.dashboard.people import (
     answer,
     ask,
@@ -53,12 +53,7 @@ def server() -> Iterator[MailServer]:
 def _mail_is_on(settings, server: MailServer) -> None:
     settings.SIGNOFF_CHANNELS = [{"channel": "mail", "from": "Signoff <signoff@example.com>"}]
     settings.SIGNOFF_BASE_URL = "https://signoff.example.com"
-    settings.MAILERS = {
-        "default": {
-            "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
-            "OPTIONS": {"host": "127.0.0.1", "port": server.port, "timeout": 10},
-        }
-    }
+    settings.MAILERS = mailers_of(server)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from dashboard.claims import claim
 from dashboard.models import Message, MessageEvent
 from durable.models import Promise
 from durable.store import close_store
-from tests.dashboard.outside import MailServer, mail_server
+from tests.dashboard.outside import MailServer, mail_server, mailers_of
 from tests.dashboard.people import answer, ask, client_of, make_user
 from tests.dashboard.timed import Days, until
 
@@ -38,12 +38,7 @@ def days(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Da
 def _mail_is_on(settings, server: MailServer) -> None:
     settings.SIGNOFF_CHANNELS = [{"channel": "mail"}]
     settings.SIGNOFF_BASE_URL = "https://signoff.example.com"
-    settings.MAILERS = {
-        "default": {
-            "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
-            "OPTIONS": {"host": "127.0.0.1", "port": server.port, "timeout": 10},
-        }
-    }
+    settings.MAILERS = mailers_of(server)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from dashboard.decisions import decide
 from dashboard.models import Action, AuditEntry, Comment, Draft, HumanTask
 from dashboard.rights import RefusedError
 from durable.models import Promise
-from tests.dashboard.outside import mail_server
+from tests.dashboard.outside import mail_server, mailers_of
 from tests.dashboard.people import (
     answer,
     ask,
@@ -240,12 +240,7 @@ def mails(settings):
     with mail_server() as server:
         settings.SIGNOFF_CHANNELS = [{"channel": "mail", "from": "signoff@example.org"}]
         settings.SIGNOFF_BASE_URL = "https://signoff.example.org"
-        settings.MAILERS = {
-            "default": {
-                "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
-                "OPTIONS": {"host": "127.0.0.1", "port": server.port, "timeout": 10},
-            }
-        }
+        settings.MAILERS = mailers_of(server)
         yield server.mails
 
 

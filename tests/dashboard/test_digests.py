@@ -25,7 +25,7 @@ from durable.clock import now_ms
 from durable.models import Promise
 from durable.protocol.states import PromiseState
 from durable.store.registry import close_store
-from tests.dashboard.outside import MailServer, mail_server
+from tests.dashboard.outside import MailServer, mail_server, mailers_of
 from tests.dashboard.people import HOUR_MS, answer, ask, client_of, make_user, unpack
 from tests.dashboard.test_channels_mail import html_of, links_in, text_of
 from tests.dashboard.timed import START, Days, until
@@ -56,12 +56,7 @@ def server() -> Iterator[MailServer]:
 def _mail_is_on(settings, server: MailServer) -> None:
     settings.SIGNOFF_CHANNELS = [{"channel": "mail"}]
     settings.SIGNOFF_BASE_URL = BASE
-    settings.MAILERS = {
-        "default": {
-            "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
-            "OPTIONS": {"host": "127.0.0.1", "port": server.port, "timeout": 10},
-        }
-    }
+    settings.MAILERS = mailers_of(server)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from scripts import messages
 from scripts.messages import Catalogue, Key, Message
 from tests.browser import gallery
 from tests.dashboard import pseudo, rights
-from tests.dashboard.outside import mail_server, web_server
+from tests.dashboard.outside import mail_server, mailers_of, web_server
 from tests.dashboard.people import answer, ask, client_of, iso, make_user, settle
 from tests.dashboard.test_channels_mail import html_of, text_of
 from tests.dashboard.world import ADMIN, ANONYMOUS, DECIDER, make_world
@@ -134,12 +134,7 @@ def test_messages_have_no_other_texts(settings, language):
             {"channel": "slack", "token": "x", "signing_secret": "x", "room": "#a"}
             | {"base_url": slack.url},
         ]
-        settings.MAILERS = {
-            "default": {
-                "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
-                "OPTIONS": {"host": "127.0.0.1", "port": server.port, "timeout": 10},
-            }
-        }
+        settings.MAILERS = mailers_of(server)
         for number, hours in enumerate((-2, 3, 60)):
             ask(f"q{number}", groups=["Finance"], type="order", due=iso(hours), **asked)
             announce(f"q{number}")

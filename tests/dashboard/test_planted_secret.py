@@ -17,7 +17,7 @@ from dashboard.channels.announcing import announce, conclude
 from dashboard.models import AuditEntry
 from durable import promises
 from tests.dashboard import people, rights
-from tests.dashboard.outside import MailServer, WebServer, mail_server, web_server
+from tests.dashboard.outside import MailServer, WebServer, mail_server, mailers_of, web_server
 from tests.dashboard.people import ask, child_of, pack, task_url
 from tests.dashboard.world import (
     ADMIN,
@@ -285,12 +285,7 @@ def web() -> Iterator[WebServer]:
 
 def test_no_message_says_it(hay, there, settings, mails, web):
     settings.DURABLE_PUSH_ALLOWED_HOSTS = ["127.0.0.1"]
-    settings.MAILERS = {
-        "default": {
-            "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
-            "OPTIONS": {"host": "127.0.0.1", "port": mails.port, "timeout": 10},
-        }
-    }
+    settings.MAILERS = mailers_of(mails)
     settings.SIGNOFF_CHANNELS = [
         {"channel": "mail"},
         {
