@@ -46,4 +46,4 @@ def test_an_answer_counts_down_is_taken_back_and_then_sent(
     page.get_by_role("button", name="Approve").click()
     expect(timer).to_be_visible()
     holding.send(str(HeldAnswer.objects.get().pk))
-    expect(page.get_by_text("You approved this")).to_be_visible()
+    expect(page.get_by_role("strong").filter(has_text="You approved this")).to_be_visible()

@@ -78,9 +78,9 @@ def test_starting_again_returns_the_handle_of_what_is_there(sender):
 def test_an_id_that_is_something_else_is_refused(sender):
     durable.start("order-1", price, "a")
     with pytest.raises(IdTakenError) as caught:
-        durable.start("order-1", "refund")
+        durable.start("order-1", "nowhere")
     assert str(caught.value) == (
-        "'order-1' exists and is a call of 'price'; it cannot become a call of 'refund': "
+        "'order-1' exists and is a call of 'price'; it cannot become a call of 'nowhere': "
         "choose another id"
     )
     promises.create("latent")
