@@ -33,7 +33,7 @@ _common = settings(
     deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True, max_examples=50
 )
 settings.register_profile("dev", _common)
-settings.register_profile("ci", _common, max_examples=100, derandomize=True, database=None)
+settings.register_profile("ci", _common, derandomize=True, database=None)
 settings.register_profile("nightly", _common, max_examples=5000)
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev")

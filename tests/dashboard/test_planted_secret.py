@@ -21,11 +21,13 @@ from tests.dashboard.outside import MailServer, WebServer, mail_server, mailers_
 from tests.dashboard.people import ask, child_of, pack, task_url
 from tests.dashboard.world import (
     ADMIN,
+    ANONYMOUS,
     DECIDER,
     MANAGER,
     QUESTION,
     ROLES,
     RUN,
+    STRANGER,
     TOKEN,
     VIEWER,
     World,
@@ -39,7 +41,7 @@ from tests.dashboard.world import (
 pytestmark = [
     pytest.mark.django_db,
     pytest.mark.once,
-    pytest.mark.timeout(20, func_only=True),
+    pytest.mark.timeout(120, func_only=True),
 ]
 
 SECRET = "Needle4711InAHaystack"
@@ -192,7 +194,11 @@ def decide_all(there: World) -> None:
 RUN_VIEWS = ("", "?tab=history", *(f"?step={RUN}:{one}" for one in (*PLANTED, "tagged")))
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize(
+    "role",
+    [VIEWER, DECIDER, MANAGER, ADMIN]
+    + [pytest.param(role, marks=pytest.mark.slow) for role in (ANONYMOUS, STRANGER)],
+)
 @pytest.mark.parametrize("is_over", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_no_page_shows_it(hay, there, role, is_over):
     if is_over:

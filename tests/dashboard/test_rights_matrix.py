@@ -30,7 +30,7 @@ from tests.dashboard.world import (
 pytestmark = [
     pytest.mark.django_db,
     pytest.mark.once,
-    pytest.mark.timeout(20, func_only=True),
+    pytest.mark.timeout(120, func_only=True),
 ]
 
 CHANCE = re.compile(rb"\b([A-Za-z0-9]{64}|\d{13})\b")

@@ -21,6 +21,10 @@ from tests.dashboard.policies import any_policy
 
 pytestmark = pytest.mark.once
 
+BATCHES = pytest.mark.parametrize(
+    "batch", [0, *(pytest.param(batch, marks=pytest.mark.slow) for batch in range(1, 4))]
+)
+
 FOLDER = Path(dashboard.__file__).parent / "schemas"
 SCHEMAS = {path.name: json.loads(path.read_text()) for path in FOLDER.glob("*.json")}
 REGISTRY: Registry[Any] = Registry().with_resources(
@@ -234,7 +238,7 @@ def test_null_is_as_good_as_no_entry(key):
     assert TASK.is_valid(value)
 
 
-@pytest.mark.parametrize("batch", range(4))
+@BATCHES
 def test_policies_are_accepted_as_the_reader_accepts_them(batch):
     random = Random(batch)
     accepted = refused = 0
@@ -290,7 +294,7 @@ UNSAYABLE_OF_TASKS = (
 )
 
 
-@pytest.mark.parametrize("batch", range(4))
+@BATCHES
 def test_tasks_are_accepted_as_the_reader_accepts_them(batch):
     random = Random(batch)
     accepted = refused = 0

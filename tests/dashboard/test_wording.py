@@ -140,7 +140,9 @@ def there(db, settings) -> World:
     return make_world()
 
 
-@pytest.mark.parametrize("role", [ANONYMOUS, STRANGER, DECIDER])
+@pytest.mark.parametrize(
+    "role", [ANONYMOUS, DECIDER, pytest.param(STRANGER, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("language", [code for code, _name in settings.LANGUAGES])
 def test_pages_for_deciders_say_no_engine_words(there, role, language):
     client, read = there.client(role), 0

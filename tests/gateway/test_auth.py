@@ -17,6 +17,8 @@ from durable.protocol.envelope import KINDS
 from tests.gateway.clients import MakeClient, open_access
 from tests.gateway.keys import HOUR, private_key, private_pem, public_pem, signed
 
+pytestmark = pytest.mark.once
+
 LATE = 2**53 - 1
 TARGET = {"resonate:target": "poll://any@g"}
 

@@ -21,6 +21,8 @@ from tests.gateway.clients import (
     scope_of,
 )
 
+pytestmark = pytest.mark.once
+
 HEAD = {"corrId": "c-1", "version": VERSION}
 NOT_FOUND = b'{"error":"Not found"}'
 GONE = b'{"error":"This endpoint is no longer supported. Please update to the latest SDK."}'

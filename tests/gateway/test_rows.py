@@ -26,7 +26,11 @@ from tests.machine.test_type_rules import *  # noqa: F403
 if TYPE_CHECKING:
     from tests.gateway.wire import WireStore
 
-GATEWAYS = [("asgi", "compat"), ("asgi", "strict"), ("view", "compat")]
+GATEWAYS = [
+    ("asgi", "compat"),
+    ("asgi", "strict"),
+    pytest.param(("view", "compat"), marks=pytest.mark.once),
+]
 
 # About the store in memory: the order in which it keeps sets, the identity of what it did not
 # change, steps fired one by one, states that no request leads to, texts that no JSON can carry.
@@ -57,6 +61,7 @@ def wire(request, django_db_setup, django_db_blocker: DjangoDbBlocker) -> Iterat
     from durable.gateway.executor import executor
     from tests.gateway.clients import Clients
     from tests.gateway.wire import WireStore
+    from tests.store.support import wipe
 
     way_in, profile_name = request.param
     with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as monkeypatch:
@@ -67,6 +72,8 @@ def wire(request, django_db_setup, django_db_blocker: DjangoDbBlocker) -> Iterat
         if way_in == "view":
             override.disable()
         executor.close()
+        connections.close_all()
+        wipe()
         connections.close_all()
 
 
