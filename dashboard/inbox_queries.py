@@ -3,15 +3,13 @@
 import datetime as dt
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
 from django.db import connections, models
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.expressions import RawSQL
-from django.db.models.functions import Coalesce, JSONObject
+from django.db.models.functions import JSONObject
 from django.utils.functional import Promise as LazyText
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -27,9 +25,9 @@ from dashboard.people import name_of, starter_of
 from dashboard.permissions import (
     AnyUser,
     By,
+    ever_put_to,
     is_open,
     may_settle_any,
-    named_ever,
     names,
     names_nobody,
     visible_to,
@@ -409,17 +407,9 @@ def _read_done(user: AnyUser, now: int, filters: Filters, after: Cursor | None, 
 
 def done_tasks(user: AnyUser) -> QuerySet[HumanTask]:
     """Return what is over and was a person's to answer, or was answered by them."""
-    tasks = visible_to(user, by=None if may_settle_any(user) else By.ANY)
-    tasks = tasks.filter(settled_at__isnull=False)
-    if not may_settle_any(user):
-        return tasks
-    answered = _decisions().filter(actor=user.pk).values("target")
-    # Sets, since PostgreSQL would read everybody's names for an "or" of anything else; looked up by
-    # a key without an index, since SQLite would begin with them and sort what it finds.
-    sets = [*named_ever(user), answered]
-    is_theirs = reduce(or_, (Q(key__in=one) for one in sets))
-    key = Coalesce("pk", models.Value(""), output_field=models.TextField())
-    return tasks.alias(key=key).filter(is_theirs)
+    answered = [_decisions().filter(actor=user.pk).values("target")]
+    tasks = ever_put_to(user, also=answered if may_settle_any(user) else ())
+    return tasks.filter(settled_at__isnull=False)
 
 
 def with_outcome(tasks: QuerySet[HumanTask]) -> QuerySet[HumanTask]:

@@ -1,12 +1,14 @@
 """Who may see and answer which question: every page and act starts from ``visible_to``."""
 
+from collections.abc import Iterable
 from enum import Enum, auto
 from functools import reduce
 from operator import or_
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Group
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, TextField, Value
+from django.db.models.functions import Coalesce
 
 from dashboard.delegations import active_delegations
 from dashboard.models import Decider, Delegation, HumanTask
@@ -96,9 +98,21 @@ def _shared(user: AnyUser, by: By, sets: SharedSets) -> list[Any]:
     return sets.share(f"named_by_{by.name.lower()}", lambda: _sets(user, by))
 
 
-def named_ever(user: AnyUser) -> list[QuerySet[Any]]:
-    """Return sets of ids, an index for each: together the questions that ever named the user."""
-    return [Decider.objects.filter(way).values("task") for way in _ways(user, By.ANY)]
+def ever_put_to(user: AnyUser, *, also: Iterable[QuerySet[Any, Any]] = ()) -> QuerySet[HumanTask]:
+    """Return those of what is visible that ever named a user, for lists with an order of their own.
+
+    ``also`` are ids that those who may settle any find among them.
+    """
+    tasks = HumanTask.objects.using(database_alias())
+    if not (user.is_authenticated and user.is_active):
+        return tasks.none()
+    named = [Decider.objects.filter(way).values("task") for way in _ways(user, By.ANY)]
+    # Sets, since PostgreSQL would read everybody's names for an "or" of anything else, and for a
+    # join all that a group was ever asked; looked up by a key without an index, since SQLite would
+    # begin with them and sort what it finds.
+    key = Coalesce("pk", Value(""), output_field=TextField())
+    is_theirs = reduce(or_, (Q(key__in=ids) for ids in (*named, *also)))
+    return tasks.alias(key=key).filter(is_theirs)
 
 
 def names_nobody() -> Q:
