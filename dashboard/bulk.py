@@ -66,9 +66,12 @@ def prepare(
     if len(found) > MAX_ITEMS:
         limit = {"count": MAX_ITEMS}
         raise RefusedError(_("These are more than %(count)d questions: narrow them down.") % limit)
-    if any(task.described is not None and task.described.confirm for task in found):
+    if any(_needs_a_look(task) for task in found):
         raise RefusedError(
-            _("Some of these questions have to be confirmed: answer those one by one.")
+            _(
+                "Some of these questions have to be confirmed, or have a mistake in them:"
+                " answer those one by one."
+            )
         )
     if len({kind_of(task) for task in found}) > 1:
         raise RefusedError(
@@ -86,6 +89,11 @@ def prepare(
             for task in found
         )
     return job
+
+
+def _needs_a_look(task: HumanTask) -> bool:
+    """Whether a question is to be answered by itself; one with a mistake in it may have said so."""
+    return bool(task.problem or (task.described is not None and task.described.confirm))
 
 
 def jobs_of(user: AnyUser) -> Any:

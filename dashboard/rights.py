@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from dashboard import permissions
 from dashboard.delegations import active_delegations, deputies_for
+from dashboard.descriptions.answers import AnswerOption
 from dashboard.models import ANSWERS, AuditEntry, Decider, Delegation, HumanTask
 from dashboard.people import find_user, name_of, starter_id
 from durable.conf import database_alias
@@ -19,6 +20,15 @@ type Sentence = str | LazyText
 
 COUNTS_ONCE = _("You have answered this already for %(name)s: one person counts once.")
 CHANGED = _("What this asks was changed meanwhile: read it again.")
+
+
+NOT_KNOWN = _(
+    "The description has a mistake, so nobody knows what a yes takes: this can be rejected."
+)
+NOT_KNOWN_SO_WHY = _(
+    "The description has a mistake, so nobody knows what a yes takes."
+    " To give it all the same, say why."
+)
 
 
 class RefusedError(Exception):
@@ -35,7 +45,7 @@ class Capacity(NamedTuple):
 
     principal: whom the answer counts for.
     is_deputy: whether that is somebody else.
-    overrides: whether separation of duties has to be overridden.
+    overrides: whether separation of duties has to be overridden, or a description's mistake.
     only_groups: of a deputy, the ids of the groups for which they take the place; None for all.
     """
 
@@ -72,6 +82,19 @@ def _capacity(task: HumanTask, user: AbstractBaseUser, *, minds_claim: bool) -> 
     if refusals:
         raise refusals[0]
     raise RefusedError(_("You may read this, but it is for others to answer."))
+
+
+def is_unclear(task: HumanTask, option: AnswerOption) -> bool:
+    """Whether nobody knows what an answer takes, since the description cannot be read.
+
+    It may have asked for several people, or to be confirmed. A no does no harm.
+    """
+    return bool(task.problem) and option.settles == "resolve"
+
+
+def may_choose(task: HumanTask, option: AnswerOption, user: permissions.AnyUser) -> bool:
+    """Whether an answer is for somebody who may answer the question."""
+    return not is_unclear(task, option) or permissions.has(user, permissions.OVERRIDE_SEPARATION)
 
 
 def recipients_of(task: HumanTask) -> list[AbstractBaseUser]:
