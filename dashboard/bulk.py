@@ -11,6 +11,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.db import DatabaseError, transaction
+from django.db.models import F, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 import durable
@@ -107,11 +109,12 @@ def first_task(job: BulkJob) -> HumanTask | None:
     One that was described anew since they were gathered may have others.
     """
     tasks = HumanTask.objects.using(database_alias())
-    for item in job.items.order_by("pk")[:BATCH]:
-        task = tasks.filter(pk=item.task_id).first()
-        if task is not None and item.asked_at in {None, task.asked_at}:
-            return task
-    return None
+    asked_at = Coalesce("described_at", "created_at")
+    now = tasks.filter(pk=OuterRef("task_id")).values(now=asked_at)[:1]
+    items = job.items.annotate(now=Subquery(now)).filter(
+        Q(asked_at=F("now")) | Q(asked_at__isnull=True, now__isnull=False)
+    )
+    return tasks.filter(pk=Subquery(items.order_by("pk").values("task_id")[:1])).first()
 
 
 def start(job: BulkJob, answer: Answer) -> None:
@@ -169,26 +172,22 @@ def stop(job: BulkJob, actor: Actor) -> bool:
 def answer_some(job_id: str) -> int:
     """Answer the next questions of a job; return how many are left, none once it was stopped."""
     jobs = BulkJob.objects.using(database_alias())
-    job = jobs.filter(pk=job_id).first()
-    if job is None:
-        return 0
-    if job.stopped_at is None:
-        waiting = job.items.filter(result=BulkItem.Result.WAITING).order_by("pk")
-        try:
-            actor = actor_of(job)
-        except RefusedError as error:
-            waiting.update(result=BulkItem.Result.REFUSED, problem=str(error.sentence))
-        else:
-            for item in waiting[:BATCH]:
-                _answer_one(job, item, actor)
-        left = waiting.count()
-        if left:
-            return left
-    jobs.filter(pk=job_id, ended_at__isnull=True).update(ended_at=now_ms())
-    return 0
+    waiting = BulkItem.objects.using(database_alias()).filter(
+        job=job_id, job__stopped_at__isnull=True, result=BulkItem.Result.WAITING
+    )
+    for item in waiting.order_by("pk")[:BATCH]:
+        # Read for each: it may be stopped meanwhile, and who gave it may have lost a right.
+        job = jobs.filter(pk=job_id, stopped_at__isnull=True).first()
+        if job is None:
+            break
+        _answer_one(job, item)
+    left = waiting.count()
+    if not left:
+        jobs.filter(pk=job_id, ended_at__isnull=True).update(ended_at=now_ms())
+    return left
 
 
-def _answer_one(job: BulkJob, item: BulkItem, actor: Actor) -> None:
+def _answer_one(job: BulkJob, item: BulkItem) -> None:
     answer = Answer(
         job.answer,
         job.comment,
@@ -197,7 +196,7 @@ def _answer_one(job: BulkJob, item: BulkItem, actor: Actor) -> None:
         asked_at=item.asked_at,
     )
     try:
-        result, problem = _RESULTS[decide(item.task_id, actor, answer)], ""
+        result, problem = _RESULTS[decide(item.task_id, actor_of(job), answer)], ""
     except NoSuchQuestionError:
         result, problem = BulkItem.Result.GONE, ""
     except RefusedError as error:
