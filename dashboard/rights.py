@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from dashboard import permissions
 from dashboard.delegations import active_delegations, deputies_for
 from dashboard.descriptions.answers import AnswerOption
+from dashboard.held_answers import waiting
 from dashboard.models import ANSWERS, AuditEntry, Decider, Delegation, HumanTask
 from dashboard.people import find_user, name_of, starter_id
 from durable.conf import database_alias
@@ -23,7 +24,7 @@ CHANGED = _("What this asks was changed meanwhile: read it again.")
 
 
 NOT_KNOWN = _(
-    "The description has a mistake, so nobody knows what a yes takes: this can be rejected."
+    "The description has a mistake, so nobody knows what a yes takes: it can only be rejected."
 )
 NOT_KNOWN_SO_WHY = _(
     "The description has a mistake, so nobody knows what a yes takes."
@@ -198,17 +199,17 @@ def _conflict(task: HumanTask, people: Collection[object]) -> Sentence | None:
     starter = starter_id(task.started_by)
     if separation.starter and starter is not None and starter in map(str, people):
         return _("Whoever asked for this may not answer it: it takes a second person.")
-    others = separation.others
-    if (
-        others
-        and AuditEntry.objects.using(database_alias())
-        .filter(
-            Q(actor__in=people) | Q(on_behalf_of__in=people),
-            target__in=others,
-            action__in=ANSWERS,
-            is_effective=True,
-        )
-        .exists()
-    ):
+    if separation.others and _have_answered(separation.others, people):
         return _("You answered an earlier step of this: it takes another person here.")
     return None
+
+
+def _have_answered(ids: Collection[str], people: Collection[object]) -> bool:
+    """Whether any of these people have answered one of these questions, or are about to."""
+    said = AuditEntry.objects.using(database_alias()).filter(
+        Q(actor__in=people) | Q(on_behalf_of__in=people),
+        target__in=ids,
+        action__in=ANSWERS,
+        is_effective=True,
+    )
+    return said.exists() or waiting().filter(task__in=ids, user__in=people).exists()

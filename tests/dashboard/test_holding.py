@@ -253,6 +253,19 @@ def test_a_vote_is_held_as_well(mia, jon):
     assert Vote.objects.get().approves
 
 
+def test_another_step_takes_another_person_while_the_answer_is_on_its_way(mia, jon):
+    ask("first", users=["mia"], undo=10)
+    ask("second", users=["mia", "jon"], separation={"others": ["first"]})
+    answer(mia, "first")
+
+    refused = answer(mia, "second")
+
+    assert refused.status_code == 403
+    assert "it takes another person here" in refused.text
+    mia.post(f"{task_url('first')}take-back/")
+    assert answer(mia, "second").status_code == 303
+
+
 def test_late_is_late_at_once(mia):
     ask("q", users=["mia"], undo=10)
     settle("q")
