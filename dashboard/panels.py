@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 from django.utils.functional import Promise as LazyText
 from django.utils.translation import gettext_lazy as _
 
-from dashboard import confirming, held_answers, links, wording
+from dashboard import confirming, held_answers, links, turns, wording
 from dashboard.attendance import due_of
 from dashboard.auditing import REFUSED
-from dashboard.clocks import local, near_text
 from dashboard.descriptions import Description, Fact
 from dashboard.descriptions.answers import AnswerOption
 from dashboard.descriptions.policy import Progress
@@ -46,7 +45,7 @@ from dashboard.permissions import (
     has,
     visible_to,
 )
-from dashboard.policies import could_help, has_policy, opens_for, progress_of, would_count
+from dashboard.policies import could_help, has_policy, progress_of, wait_for, would_count
 from dashboard.revealing import may_reveal
 from dashboard.rights import (
     COUNTS_ONCE,
@@ -382,11 +381,7 @@ def _turn_of(
         name = {"name": name_of(capacity.principal)}
         return _Turn(cannot=_("%(name)s has answered this themself.") % name)
     if not would_count(task, capacity, progress):
-        opens_at = opens_for(task, capacity, progress)
-        if opens_at is None:
-            return _Turn(cannot=_("Your answer is not needed yet: it takes others first."))
-        when = {"time": near_text(local(opens_at), local(now).date())}
-        return _Turn(cannot=_("Your answer is not needed yet: it is asked for %(time)s.") % when)
+        return _Turn(cannot=turns.on_page(wait_for(task, capacity, progress), now))
     if vote is None and not could_help(task, capacity, progress):
         return _Turn(
             note=_("Your yes is not needed any more: others have filled that. A no still counts.")

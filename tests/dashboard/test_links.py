@@ -1,5 +1,6 @@
 """Personal links: safe to look at, bound to a person, and off until somebody turns them on."""
 
+import re
 import string
 from collections.abc import Callable
 from typing import ClassVar
@@ -460,6 +461,17 @@ def test_only_the_answers_it_names(mia, bound):
     assert 'value="reject"' not in Client().get(path).text
     assert Client().post(path, {"answer": "reject"}).status_code == 400
     assert Client().post(path, {"answer": "approve"}).status_code == 303
+
+
+def test_who_comes_later_reads_by_which_way_it_was_answered(mia, bound):
+    ask("q", users=["mia", "jon"])
+    jon = client_of(make_user("jon"))
+    assert Client().post(link_for(mia), {"answer": "approve"}).status_code == 303
+
+    late = jon.post(f"{task_url('q')}decide/", {"answer": "reject"})
+
+    assert late.status_code == 409
+    assert re.search(r"Mia Kern approved this .*, by a personal link\.", late.text)
 
 
 def test_too_late_keeps_the_text(mia, bound):
