@@ -172,15 +172,16 @@ def stop(job: BulkJob, actor: Actor) -> bool:
 def answer_some(job_id: str) -> int:
     """Answer the next questions of a job; return how many are left, none once it was stopped."""
     jobs = BulkJob.objects.using(database_alias())
-    waiting = BulkItem.objects.using(database_alias()).filter(
-        job=job_id, job__stopped_at__isnull=True, result=BulkItem.Result.WAITING
-    )
+    job = jobs.filter(pk=job_id).first()
+    if job is None:
+        return 0
+    waiting = job.items.filter(job__stopped_at__isnull=True, result=BulkItem.Result.WAITING)
     for item in waiting.order_by("pk")[:BATCH]:
         # Read for each: it may be stopped meanwhile, and who gave it may have lost a right.
-        job = jobs.filter(pk=job_id, stopped_at__isnull=True).first()
-        if job is None:
+        running = jobs.filter(pk=job_id, stopped_at__isnull=True).first()
+        if running is None:
             break
-        _answer_one(job, item)
+        _answer_one(running, item)
     left = waiting.count()
     if not left:
         jobs.filter(pk=job_id, ended_at__isnull=True).update(ended_at=now_ms())

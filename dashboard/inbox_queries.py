@@ -133,7 +133,7 @@ class Card(NamedTuple):
     outcome: Outcome | None = None
     opens_bucket: bool = False
     progress: Progress | None = None
-    turn: str | LazyText = ""
+    turn: str = ""
     holder: str | LazyText = ""
 
     @property

@@ -204,7 +204,7 @@ def _conflict(task: HumanTask, people: Collection[object]) -> Sentence | None:
     return None
 
 
-def _have_answered(ids: Collection[str], people: Collection[object]) -> bool:
+def _have_answered(ids: Collection[str], people: Collection[Any]) -> bool:
     """Whether any of these people have answered one of these questions, or are about to."""
     said = AuditEntry.objects.using(database_alias()).filter(
         Q(actor__in=people) | Q(on_behalf_of__in=people),

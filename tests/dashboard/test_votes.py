@@ -13,6 +13,7 @@ from dashboard.sweep import run_once
 from durable.clock import now_ms
 from durable.models import Promise
 from durable.protocol.states import PromiseState
+from tests.dashboard.calling import Program
 from tests.dashboard.people import (
     HOUR_MS,
     answer,
@@ -282,6 +283,10 @@ def test_lists_say_whose_turn_it_is_not_yet_and_leads_past_it(mia, jon):
     assert "Not your turn yet: after Finance" in page
     assert re.search(r"Not your turn yet: from .*\d\d:\d\d", page)
     assert "Not your turn yet" not in ann.get("/inbox/").text
+    found = Program(User.objects.get(username="jon")).get("human-tasks").json()["items"]
+    said = {one["id"]: one["not_yet"] for one in found}
+    assert said["asked"] == ""
+    assert said["staged"] == "Not your turn yet: after Finance"
     assert "Next question" not in jon.get(task_url("staged")).text
     answer(jon, "asked")
     assert "nothing else waits for you" in jon.get(task_url("asked")).text
