@@ -37,12 +37,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """A person, and where a request of theirs came from."""
+    """A person, and where a request of theirs came from; ``link`` is the key of one that did."""
 
     user: AbstractBaseUser
     sign_in: SignIn = SignIn.SESSION
     ip: str | None = None
     user_agent: str = ""
+    link: str = ""
 
     @classmethod
     def of(cls, request: HttpRequest) -> Self:
@@ -53,18 +54,21 @@ class Actor:
         return cls.at(request, user, SignIn.SESSION)
 
     @classmethod
-    def at(cls, request: HttpRequest, user: AbstractBaseUser, sign_in: SignIn) -> Self:
+    def at(
+        cls, request: HttpRequest, user: AbstractBaseUser, sign_in: SignIn, *, link: str = ""
+    ) -> Self:
         """Return who sent a request that proves in another way who they are."""
         return cls(
             user=user,
             sign_in=sign_in,
             ip=_ip_address(request.META.get("REMOTE_ADDR", "")),
             user_agent=request.headers.get("User-Agent", "").replace("\0", "")[:MAX_USER_AGENT],
+            link=link,
         )
 
     @classmethod
     def restored(cls, user: AbstractBaseUser, kept: Mapping[str, Any]) -> Self:
-        """Return a person as they were signed in when ``kept`` was written."""
+        """Return a person as they were signed in when ``kept`` was written, but for the link."""
         return cls(user, SignIn(kept["sign_in"]), kept["ip"], kept["user_agent"])
 
     @property

@@ -63,6 +63,8 @@ class Author:
 
 
 SYSTEM = Author()
+REFUSED = "refused"
+"""Where the details of an answer that came to nothing say why, to whoever gave it."""
 
 
 @dataclass(frozen=True, slots=True)

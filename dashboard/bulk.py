@@ -11,6 +11,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.db import DatabaseError, transaction
+from django.db.models import F, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 import durable
@@ -66,9 +68,12 @@ def prepare(
     if len(found) > MAX_ITEMS:
         limit = {"count": MAX_ITEMS}
         raise RefusedError(_("These are more than %(count)d questions: narrow them down.") % limit)
-    if any(task.described is not None and task.described.confirm for task in found):
+    if any(_needs_a_look(task) for task in found):
         raise RefusedError(
-            _("Some of these questions have to be confirmed: answer those one by one.")
+            _(
+                "Some of these questions have to be confirmed, or have a mistake in them:"
+                " answer those one by one."
+            )
         )
     if len({kind_of(task) for task in found}) > 1:
         raise RefusedError(
@@ -88,6 +93,11 @@ def prepare(
     return job
 
 
+def _needs_a_look(task: HumanTask) -> bool:
+    """Whether a question is to be answered by itself; one with a mistake in it may have said so."""
+    return bool(task.problem or (task.described is not None and task.described.confirm))
+
+
 def jobs_of(user: AnyUser) -> Any:
     """Return a user's own jobs; nobody else sees them."""
     return BulkJob.objects.using(database_alias()).filter(user=user.pk)
@@ -99,11 +109,12 @@ def first_task(job: BulkJob) -> HumanTask | None:
     One that was described anew since they were gathered may have others.
     """
     tasks = HumanTask.objects.using(database_alias())
-    for item in job.items.order_by("pk")[:BATCH]:
-        task = tasks.filter(pk=item.task_id).first()
-        if task is not None and item.asked_at in {None, task.asked_at}:
-            return task
-    return None
+    asked_at = Coalesce("described_at", "created_at")
+    now = tasks.filter(pk=OuterRef("task_id")).values(now=asked_at)[:1]
+    items = job.items.annotate(now=Subquery(now)).filter(
+        Q(asked_at=F("now")) | Q(asked_at__isnull=True, now__isnull=False)
+    )
+    return tasks.filter(pk=Subquery(items.order_by("pk").values("task_id")[:1])).first()
 
 
 def start(job: BulkJob, answer: Answer) -> None:
@@ -164,23 +175,20 @@ def answer_some(job_id: str) -> int:
     job = jobs.filter(pk=job_id).first()
     if job is None:
         return 0
-    if job.stopped_at is None:
-        waiting = job.items.filter(result=BulkItem.Result.WAITING).order_by("pk")
-        try:
-            actor = actor_of(job)
-        except RefusedError as error:
-            waiting.update(result=BulkItem.Result.REFUSED, problem=str(error.sentence))
-        else:
-            for item in waiting[:BATCH]:
-                _answer_one(job, item, actor)
-        left = waiting.count()
-        if left:
-            return left
-    jobs.filter(pk=job_id, ended_at__isnull=True).update(ended_at=now_ms())
-    return 0
+    waiting = job.items.filter(job__stopped_at__isnull=True, result=BulkItem.Result.WAITING)
+    for item in waiting.order_by("pk")[:BATCH]:
+        # Read for each: it may be stopped meanwhile, and who gave it may have lost a right.
+        running = jobs.filter(pk=job_id, stopped_at__isnull=True).first()
+        if running is None:
+            break
+        _answer_one(running, item)
+    left = waiting.count()
+    if not left:
+        jobs.filter(pk=job_id, ended_at__isnull=True).update(ended_at=now_ms())
+    return left
 
 
-def _answer_one(job: BulkJob, item: BulkItem, actor: Actor) -> None:
+def _answer_one(job: BulkJob, item: BulkItem) -> None:
     answer = Answer(
         job.answer,
         job.comment,
@@ -189,7 +197,7 @@ def _answer_one(job: BulkJob, item: BulkItem, actor: Actor) -> None:
         asked_at=item.asked_at,
     )
     try:
-        result, problem = _RESULTS[decide(item.task_id, actor, answer)], ""
+        result, problem = _RESULTS[decide(item.task_id, actor_of(job), answer)], ""
     except NoSuchQuestionError:
         result, problem = BulkItem.Result.GONE, ""
     except RefusedError as error:

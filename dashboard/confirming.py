@@ -40,10 +40,17 @@ def confirmation_of(task: HumanTask, option: AnswerOption) -> Confirmation | Non
 
 
 def takes_a_person(promise_id: str, *, resolves: bool) -> bool:
-    """Whether an open question has to be confirmed to be settled so, which no event can do."""
+    """Whether an open question has to be confirmed to be settled so, which no event can do.
+
+    One with a mistake in its description may have asked for that.
+    """
     tasks = HumanTask.objects.using(database_alias())
     task = tasks.filter(pk=promise_id, settled_at__isnull=True).first()
-    if task is None or task.described is None or task.described.confirm is None:
+    if task is None:
+        return False
+    if task.problem:
+        return resolves
+    if task.described is None or task.described.confirm is None:
         return False
     return resolves or not any(one.approves for one in task.options)
 

@@ -8,24 +8,33 @@ import msgspec
 from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
-from dashboard import confirming
+from dashboard import confirming, links
 from dashboard.answering import Actor, Answer, NoSuchQuestionError, Verdict
 from dashboard.auditing import SYSTEM, acting, hash_of, record
 from dashboard.channels.executions import tell_whose_turn
 from dashboard.descriptions.answers import AnswerOption
 from dashboard.descriptions.proposal import changes_of
 from dashboard.models import Action, AuditEntry, HumanTask
-from dashboard.people import name_of
+from dashboard.people import hold_user, name_of
 from dashboard.permissions import visible_to
 from dashboard.policies import has_policy, has_stages, progress_of, would_count
-from dashboard.rights import CHANGED, COUNTS_ONCE, Capacity, RefusedError, capacity_of
+from dashboard.rights import (
+    CHANGED,
+    COUNTS_ONCE,
+    NOT_KNOWN,
+    NOT_KNOWN_SO_WHY,
+    Capacity,
+    RefusedError,
+    capacity_of,
+    is_unclear,
+    may_choose,
+)
 from dashboard.votes import (
     ballots_as_json,
     cast,
     decided_by,
     has_voted_themself,
     lock_questions,
-    lock_votes,
     unlike,
     vote_in_another_place,
 )
@@ -66,7 +75,7 @@ def decide(
     ``is_confirmed`` says that what the answer has to be confirmed with was checked before; ``hold``
     is called in place of settling where the question's author lets people take an answer back.
     Raises ``NoSuchQuestionError`` for those who may not see it, ``RefusedError`` for those who may
-    not answer it so.
+    not answer it so, ``DeadLinkError`` where the actor's link has ended.
     """
     try:
         return _decide(promise_id, actor, answer, is_confirmed=is_confirmed, hold=hold)
@@ -80,10 +89,8 @@ def _decide(
 ) -> Verdict:
     using = database_alias()
     with transaction.atomic(using=using):
-        task = _find(promise_id, actor)
-        if not task.describes_itself:
-            lock_questions([promise_id])  # so that it asks the same until it is answered
-            task = _find(promise_id, actor)
+        _hold_actor(promise_id, actor)
+        task = _find_locked(promise_id, actor)
         option = option_of(task, answer.name)
         if _was_given_before(task, actor, answer):
             return Verdict.REPEATED
@@ -101,6 +108,34 @@ def _decide(
         if has_policy(task):
             return _vote(task, option, actor, answer, capacity)
         return _settle(task, option, actor, answer, capacity)
+
+
+def _hold_actor(promise_id: str, actor: Actor) -> None:
+    """Let who answers stay somebody who may sign in, and their link one that counts."""
+    if actor.link:
+        links.hold(actor.link)
+    if not hold_user(actor.user):
+        raise NoSuchQuestionError(promise_id)
+
+
+def _find_locked(promise_id: str, actor: Actor) -> HumanTask:
+    """Return a question that asks the same until it is answered, and nobody answers meanwhile.
+
+    Nor any of those that take another person: somebody may be answering one of these just now.
+    """
+    task = _find(promise_id, actor)
+    asked = _bound_together(task)
+    lock_questions(asked)
+    if task.describes_itself:
+        return task
+    task = _find(promise_id, actor)
+    if not _bound_together(task) <= asked:
+        raise OutdatedError
+    return task
+
+
+def _bound_together(task: HumanTask) -> set[str]:
+    return {task.pk, *(task.described.separation.others if task.described is not None else ())}
 
 
 def _find(promise_id: str, actor: Actor) -> HumanTask:
@@ -138,11 +173,15 @@ def value_of(option: AnswerOption, answer: Answer, username: str, **more: Any) -
 
 def _check(task: HumanTask, option: AnswerOption, actor: Actor, answer: Answer) -> Capacity:
     """Return how the person answers; raises ``RefusedError`` when they may not."""
-    if task.described is not None and (others := task.described.separation.others):
-        lock_questions({task.pk, *others})  # they may be answering one of these just now
     capacity = capacity_of(task, actor.user)
     if task.expires_at is not None and now_ms() >= task.expires_at:
         raise RefusedError(_("It is too late: the time to answer has run out."))
+    if is_unclear(task, option):
+        if not may_choose(task, option, actor.user):
+            raise RefusedError(NOT_KNOWN)
+        if not answer.comment:
+            raise RefusedError(NOT_KNOWN_SO_WHY)
+        return capacity._replace(overrides=True)
     if capacity.overrides and not answer.comment:
         raise RefusedError(
             _("Whoever asked for this may not answer it. To do so all the same, say why.")
@@ -181,7 +220,6 @@ def _vote(
     task: HumanTask, option: AnswerOption, actor: Actor, answer: Answer, capacity: Capacity
 ) -> Verdict:
     """Count a vote, and settle once the policy says so."""
-    lock_votes(task.pk)
     if (ended := _state_after(task)) is not PromiseState.PENDING:
         return _note_late(task, option, actor, answer, capacity, ended=ended)
     _check_turn(task, actor, capacity)
@@ -259,7 +297,7 @@ def recount(task: HumanTask) -> bool:
     Return whether they do.
     """
     with transaction.atomic(using=database_alias()):
-        lock_votes(task.pk)
+        lock_questions([task.pk])
         progress = progress_of(task, now_ms())
         verdict = progress.verdict
         if verdict is None or _state_after(task) is not PromiseState.PENDING:
@@ -321,6 +359,11 @@ def _click(task: HumanTask, answer: Answer) -> str:
     return f"{answer.request_key} {task.created_at}" if answer.request_key else ""
 
 
+def action_of(answer: str) -> Action:
+    """Return what the audit trail calls an answer of this name."""
+    return _ACTIONS.get(answer, Action.ANSWER)
+
+
 def _record(
     task: HumanTask,
     actor: Actor,
@@ -334,7 +377,7 @@ def _record(
     is_vote: bool = False,
 ) -> None:
     record(
-        Action.VOTE if is_vote else _ACTIONS.get(option.name, Action.ANSWER),
+        Action.VOTE if is_vote else action_of(option.name),
         task.pk,
         actor,
         on_behalf_of=capacity.principal if capacity.is_deputy else None,

@@ -62,8 +62,10 @@ def describe(promise_id: str, actor: Actor, described: Any) -> Given:
     if not HumanTask.objects.using(using).filter(pk=promise_id).exists():
         repair([promise_id], using=using)  # it came a moment ago
     with transaction.atomic(using=using):
-        lock_questions([promise_id])  # whoever settles it waits, or has done so
-        promise = next(iter(records_of(latent_promises(using).filter(pk=promise_id))), None)
+        lock_questions([promise_id])
+        # Whoever settles it waits, or has done so.
+        held = latent_promises(using).filter(pk=promise_id).select_for_update(of=("self",))
+        promise = next(iter(records_of(held)), None)
         tasks = HumanTask.objects.using(using).filter(pk=promise_id)
         task = None if promise is None else tasks.filter(created_at=promise.created_at).first()
         if promise is None or task is None:

@@ -14,11 +14,11 @@ from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 import durable
-from dashboard import auditing
+from dashboard import auditing, links
 from dashboard.answering import Actor, Answer, NoSuchQuestionError, Verdict
 from dashboard.attendance import group
 from dashboard.channels.contents import speaking_to
-from dashboard.decisions import decide
+from dashboard.decisions import action_of, decide
 from dashboard.drafts import drop_draft, fields_of, keep_fields
 from dashboard.held_answers import rows, waiting
 from dashboard.models import ANSWERS, Action, AuditEntry, HeldAnswer, HumanTask
@@ -27,6 +27,7 @@ from dashboard.permissions import visible_to
 from dashboard.rights import RefusedError
 from durable.clock import now_ms
 from durable.conf import database_alias
+from durable.protocol.states import PromiseState
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +80,8 @@ def send(held_id: str) -> str:
             held.delete()
             return "sent"
         rows().filter(pk=held.pk).update(result=result, problem=problem)
+        if result == HeldAnswer.Result.REFUSED:
+            _note_refused(held, user, problem)
         return result.value
 
 
@@ -103,7 +106,7 @@ def _keep(task: HumanTask, actor: Actor, answer: Answer, fields: Mapping[str, li
         task=task,
         user_id=actor.user.pk,
         defaults={
-            "actor": actor.kept,
+            "actor": actor.kept | ({"link": actor.link} if actor.link else {}),
             "answer": answer.name,
             "comment": answer.comment,
             "values": dict(answer.values),
@@ -131,13 +134,32 @@ def _give(held: HeldAnswer, user: Any) -> tuple[HeldAnswer.Result | None, str]:
         return HeldAnswer.Result.REFUSED, str(_("You have answered otherwise since then."))
     answer = Answer(held.answer, held.comment, held.request_key, held.values)
     try:
+        if link := held.actor.get("link"):
+            links.hold_sent(link)
         verdict = decide(held.task_id, actor, answer, is_confirmed=True)
     except NoSuchQuestionError:
         return HeldAnswer.Result.REFUSED, str(_("This question is no longer for you."))
-    except RefusedError as error:
+    except (RefusedError, links.DeadLinkError) as error:
         keep_fields(held.task, user, held.fields)
         return HeldAnswer.Result.REFUSED, str(error.sentence)
     return (HeldAnswer.Result.LATE if verdict is Verdict.LATE else None), ""
+
+
+def _note_refused(held: HeldAnswer, user: Any, problem: str) -> None:
+    """Write down an answer that was not used; one that was late has its row already."""
+    by = auditing.SYSTEM if user is None else Actor.restored(user, held.actor)
+    auditing.record(
+        action_of(held.answer),
+        held.task_id,
+        by,
+        answer=held.answer,
+        reason=held.comment,
+        before=PromiseState.PENDING,
+        after=PromiseState.PENDING,
+        details={auditing.REFUSED: problem},
+        is_effective=False,
+        request_key=f"held {held.pk.hex}",
+    )
 
 
 def _has_spoken_since(held: HeldAnswer) -> bool:

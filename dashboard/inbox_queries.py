@@ -1,7 +1,7 @@
 """What the inbox and the decision page show. Reads only; every query starts at ``visible_to``."""
 
 import datetime as dt
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,13 +14,13 @@ from django.utils.functional import Promise as LazyText
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from dashboard import belongings, delegations, wording
+from dashboard import belongings, delegations, turns, wording
 from dashboard.descriptions import Fact
 from dashboard.descriptions.policy import Progress
 from dashboard.inbox_filters import Filters
 from dashboard.inbox_order import Bucket, Cursor, bucket_of, read_in_order
 from dashboard.masking import mask_description
-from dashboard.models import DECISIONS, Action, AuditEntry, Decider, HumanTask, Vote
+from dashboard.models import DECISIONS, Action, AuditEntry, Decider, HumanTask, SignIn, Vote
 from dashboard.people import name_of, starter_of
 from dashboard.permissions import (
     AnyUser,
@@ -32,7 +32,7 @@ from dashboard.permissions import (
     names_nobody,
     visible_to,
 )
-from dashboard.policies import progress_of_each
+from dashboard.policies import Standing, standing_of_each
 from dashboard.shared_sets import SharedSets, compiled
 from dashboard.snoozing import is_snoozed, was_snoozed
 from dashboard.timetables import ending_of, expiries
@@ -42,6 +42,7 @@ from durable.protocol.states import PromiseState
 PAGE_SIZE = 50
 COUNT_LIMIT = 1000
 CARD_FACTS = 3
+NEXT_LIMIT = 10
 NO_FILTERS = Filters()
 NEWS_WINDOW_MS = 30_000
 """A question may become visible this long after the time at which it says it was asked."""
@@ -64,6 +65,11 @@ class Tab(models.TextChoices):
 _PRIVILEGED = frozenset({Tab.UNASSIGNED, Tab.ALL})
 _INDEXED = ("priority", "due_at", "created_at", "pk")
 _WAYS = {Tab.MINE: By.NAME, Tab.GROUPS: By.GROUP}
+_ELSEWHERE: Mapping[str, LazyText] = {
+    SignIn.LINK: _("by a personal link"),
+    SignIn.SLACK: _("in Slack"),
+    SignIn.TOKEN: _("by a program"),
+}
 _WIDE = frozenset({Tab.WAITING, Tab.SNOOZED})
 """Here is also what somebody sees and others answer."""
 
@@ -80,7 +86,7 @@ def tab_named(name: str, tabs: Sequence[Tab]) -> Tab:
 
 
 class Outcome(NamedTuple):
-    """How a question ended. ``by`` is empty unless a person answered on these pages."""
+    """How a question ended. ``by`` is empty unless a person answered; ``way`` says where else."""
 
     kind: str
     at: int
@@ -90,6 +96,7 @@ class Outcome(NamedTuple):
     ending: str | LazyText = ""
     answer: str = ""
     label: str = ""
+    way: str | LazyText = ""
 
     @property
     def icon(self) -> str:
@@ -115,7 +122,7 @@ class Outcome(NamedTuple):
 
 
 class Card(NamedTuple):
-    """One question in a list."""
+    """One question in a list; ``turn`` says it where it is not the reader's yet."""
 
     task: HumanTask
     bucket: Bucket
@@ -124,6 +131,7 @@ class Card(NamedTuple):
     outcome: Outcome | None = None
     opens_bucket: bool = False
     progress: Progress | None = None
+    turn: str = ""
     holder: str | LazyText = ""
 
     @property
@@ -377,7 +385,7 @@ def read_page(
     after: Cursor | None = None,
     limit: int = PAGE_SIZE,
 ) -> Page:
-    """Read the cards of a tab that follow a cursor. One query, and three more for votes on them."""
+    """Read the cards of a tab that follow a cursor. One query, and five more for votes on them."""
     if tab is Tab.DONE:
         return _read_done(user, now, filters, after, limit)
     at = after.at if after else now
@@ -425,6 +433,7 @@ def with_outcome(tasks: QuerySet[HumanTask]) -> QuerySet[HumanTask]:
                 action="action",
                 answer="answer",
                 comment="reason",
+                sign_in="sign_in",
             )
         )[:1]
     )
@@ -466,6 +475,7 @@ def _outcome_of_decision(task: Any, decision: dict[str, Any], user: AnyUser) -> 
         comment=decision["comment"],
         answer=answer or decision["action"],
         label=label,
+        way=_ELSEWHERE.get(decision["sign_in"], ""),
     )
 
 
@@ -477,12 +487,19 @@ def settled_since(user: AnyUser, now: int, since: int) -> list[Card]:
 
 
 def next_task(user: AnyUser, now: int, after: HumanTask) -> HumanTask | None:
-    """Return the open question that follows one in the list, or else the first."""
+    """Return the open question that follows one in the list, or else the first.
+
+    Not those that others answer first, of which some are looked through.
+    """
     sets = SharedSets()
     tasks = _listed(open_tasks(user, Tab.ANSWER, now, sets=sets)).exclude(pk=after.pk)
     place = Cursor.after(after, now)
-    found = read_in_order(tasks, sets, now, 1, place) or read_in_order(tasks, sets, now, 1)
-    return found[0] if found else None
+    for start in (place, None):
+        found = read_in_order(tasks, sets, now, NEXT_LIMIT, start)
+        waiting = not_in_turn(found, user, now)
+        if left := [one for one in found if one.pk not in waiting]:
+            return left[0]
+    return None
 
 
 def deciders_of(promise_ids: Collection[str]) -> dict[str, str]:
@@ -553,20 +570,34 @@ def _listed(tasks: QuerySet[HumanTask]) -> QuerySet[HumanTask]:
 def _cards(
     tasks: Sequence[HumanTask], user: AnyUser, now: int, at: int, before: Bucket | None
 ) -> Iterator[Card]:
-    progress = progress_of_each([one for one in tasks if one.description.get("policy")], now)
+    standings = _standings(tasks, user, now)
     holders = _holders_of(tasks, user)
     for task in tasks:
-        bucket = bucket_of(task.due_at, at)
+        bucket, standing = bucket_of(task.due_at, at), standings.get(task.pk)
+        wait = None if standing is None else standing.wait
         yield Card(
             task,
             bucket,
             facts_on_card(task),
             _names_on_card(task, user),
             opens_bucket=bucket is not before,
-            progress=progress.get(task.pk),
+            progress=None if standing is None else standing.progress,
+            turn="" if wait is None else turns.in_list(wait, now),
             holder=holders.get(task.claimed_by_id, ""),
         )
         before = bucket
+
+
+def not_in_turn(tasks: Iterable[HumanTask], user: AnyUser, now: int) -> set[str]:
+    """Return the ids of those of some questions that others answer before the user."""
+    found = _standings(tasks, user, now)
+    return {pk for pk, standing in found.items() if standing.wait is not None}
+
+
+def _standings(tasks: Iterable[HumanTask], user: AnyUser, now: int) -> Mapping[str, Standing]:
+    """Return how far those are that several answer. Five queries if there are any."""
+    asked = [one for one in tasks if one.description.get("policy")]
+    return standing_of_each(asked, user, now)  # type: ignore[arg-type]
 
 
 def _holders_of(tasks: Sequence[HumanTask], user: AnyUser) -> dict[Any, str | LazyText]:

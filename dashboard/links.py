@@ -27,6 +27,8 @@ _SALT = "signoff.link"
 _HOUR = 3_600_000
 DEFAULT_HOURS = 72
 BATCH = 500
+KEPT_MS = _HOUR
+"""For so long after its end the row of a link stays: an answer by it may be on its way."""
 
 
 class LinkError(Exception):
@@ -50,6 +52,7 @@ class OpenLink(NamedTuple):
     """What a link allows: whom, on which question, until when, and which answers."""
 
     token: str
+    key: str
     task_id: str
     recipient: AbstractBaseUser
     expires_at: int
@@ -87,7 +90,7 @@ def make_link(
     now = now_ms()
     if hours is None:
         hours = getattr(settings, "SIGNOFF_LINK_HOURS", DEFAULT_HOURS)
-    link = DecisionLink.objects.using(database_alias()).create(
+    link = _rows().create(
         task_id=task.pk,
         recipient_id=recipient.pk,
         made_at=now,
@@ -106,17 +109,42 @@ def open_link(token: str) -> OpenLink:
         key, task_id, recipient_key, expires_at, answers, made_as = given
     except (signing.BadSignature, ValueError, TypeError):
         raise BadLinkError(_("This link is not complete, or was changed on the way.")) from None
-    if now_ms() >= expires_at:
-        raise DeadLinkError(_("This link has run out."))
-    link = DecisionLink.objects.using(database_alias()).filter(pk=key, task_id=task_id).first()
-    if link is None or link.revoked_at is not None:
-        raise DeadLinkError(_("This link was taken back."))
+    _check_time(expires_at)
+    _check_kept(_rows().filter(pk=key, task_id=task_id).first())
     recipient = find_user(recipient_key)
     if recipient is None or not recipient.is_active:
         raise DeadLinkError(_("This link is for somebody who can no longer sign in."))
     # Whatever else the setting may say, only "bound", then and now, spares the login.
     needs_login = {made_as, mode()} != {BOUND}
-    return OpenLink(token, task_id, recipient, expires_at, tuple(answers), needs_login)
+    return OpenLink(token, key, task_id, recipient, expires_at, tuple(answers), needs_login)
+
+
+def hold(key: str) -> None:
+    """Keep a link as it is until the caller's transaction ends; raises ``DeadLinkError``.
+
+    Whoever takes it back meanwhile waits, so that nothing is settled by it after that.
+    """
+    _check_time(hold_sent(key).expires_at)
+
+
+def hold_sent(key: str) -> DecisionLink:
+    """Do that for an answer that came in time and was held: the link may have run out since."""
+    return _check_kept(_rows().select_for_update().filter(pk=key).first())
+
+
+def _check_time(expires_at: int) -> None:
+    if now_ms() >= expires_at:
+        raise DeadLinkError(_("This link has run out."))
+
+
+def _check_kept(link: DecisionLink | None) -> DecisionLink:
+    if link is None or link.revoked_at is not None:
+        raise DeadLinkError(_("This link was taken back."))
+    return link
+
+
+def _rows() -> QuerySet[DecisionLink]:
+    return DecisionLink.objects.using(database_alias())
 
 
 def revoke(links: QuerySet[DecisionLink]) -> int:
@@ -126,15 +154,13 @@ def revoke(links: QuerySet[DecisionLink]) -> int:
 
 def links_to(task: HumanTask) -> QuerySet[DecisionLink]:
     """Return the links to a question that were not revoked."""
-    return DecisionLink.objects.using(database_alias()).filter(
-        task=task.pk, revoked_at__isnull=True
-    )
+    return _rows().filter(task=task.pk, revoked_at__isnull=True)
 
 
 def forget_expired(*, using: str, **_kwargs: object) -> None:
     """Remove links that have run out; a receiver of ``durable.signals.housekeeping``."""
     links = DecisionLink.objects.using(using)
-    expired = links.filter(expires_at__lte=now_ms()).order_by("expires_at")
+    expired = links.filter(expires_at__lte=now_ms() - KEPT_MS).order_by("expires_at")
     links.filter(pk__in=list(expired.values_list("pk", flat=True)[:BATCH])).delete()
 
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 from django.utils.functional import Promise as LazyText
 from django.utils.translation import gettext_lazy as _
 
-from dashboard import confirming, held_answers, links, wording
+from dashboard import confirming, held_answers, links, turns, wording
 from dashboard.attendance import due_of
-from dashboard.clocks import local, near_text
+from dashboard.auditing import REFUSED
 from dashboard.descriptions import Description, Fact
 from dashboard.descriptions.answers import AnswerOption
 from dashboard.descriptions.policy import Progress
@@ -39,14 +39,24 @@ from dashboard.people import find_user, name_of, starter_id, starter_of
 from dashboard.permissions import (
     MAKE_LINKS,
     MANAGE_TASKS,
+    OVERRIDE_SEPARATION,
     VIEW_EXECUTIONS,
     AnyUser,
     has,
     visible_to,
 )
-from dashboard.policies import could_help, has_policy, opens_for, progress_of, would_count
+from dashboard.policies import could_help, has_policy, progress_of, wait_for, would_count
 from dashboard.revealing import may_reveal
-from dashboard.rights import COUNTS_ONCE, Capacity, RefusedError, capacity_of
+from dashboard.rights import (
+    COUNTS_ONCE,
+    NOT_KNOWN,
+    NOT_KNOWN_SO_WHY,
+    Capacity,
+    RefusedError,
+    capacity_of,
+    is_unclear,
+    may_choose,
+)
 from dashboard.timetables import Entry, events_of, schedule_of, watcher_of
 from dashboard.timetables import sentence as expiry_of
 from dashboard.votes import vote_in_another_place
@@ -225,7 +235,8 @@ def read_panel(
         form = None
     if held is not None and held.result == HeldAnswer.Result.LATE and outcome is not None:
         late = late or _form_of(task, held)
-    if held is not None and held.result == HeldAnswer.Result.REFUSED and outcome is None:
+    is_mine = outcome is not None and outcome.is_mine
+    if held is not None and held.result == HeldAnswer.Result.REFUSED and not is_mine:
         refused = refused or _("Your answer was not used. %(why)s") % {"why": held.problem}
     starter = find_user(starter_id(task.started_by)) if task.started_by else None
     is_done = outcome is not None or any(one.is_mine for one in own["buttons"])
@@ -296,7 +307,7 @@ def _for_reader(
     several = progress is not None
     capacity, cannot = _capacity(task, user)
     vote = _own_vote(task, capacity) if several else None
-    note = _note(capacity)
+    note = _note(task, user, capacity)
     if capacity is not None and progress is not None:
         turn = _turn_of(task, user, capacity, progress, vote=vote, now=now)
         cannot, note = turn.cannot, note or turn.note
@@ -306,7 +317,11 @@ def _for_reader(
     is_asker = task.started_by == starter_of(user)
     is_asked = task.waits_for_requester_since is not None
     return {
-        "buttons": buttons_of(task, "" if vote is None else vote.answer),
+        "buttons": [
+            one
+            for one in buttons_of(task, "" if vote is None else vote.answer)
+            if may_choose(task, one.option, user)
+        ],
         "holder": name_of(holder) if holder is not None else "",
         "is_mine": is_mine,
         "may_claim": holder is None and not cannot and not several,
@@ -327,9 +342,11 @@ def _capacity(task: HumanTask, user: AnyUser) -> tuple[Capacity | None, Text]:
         return None, error.sentence
 
 
-def _note(capacity: Capacity | None) -> Text:
+def _note(task: HumanTask, user: AnyUser, capacity: Capacity | None) -> Text:
     if capacity is None:
         return ""
+    if any(is_unclear(task, one) for one in task.options):
+        return NOT_KNOWN_SO_WHY if has(user, OVERRIDE_SEPARATION) else NOT_KNOWN
     if capacity.overrides:
         return _("You asked for this yourself, or answered an earlier step: say why you answer.")
     if capacity.is_deputy:
@@ -364,11 +381,7 @@ def _turn_of(
         name = {"name": name_of(capacity.principal)}
         return _Turn(cannot=_("%(name)s has answered this themself.") % name)
     if not would_count(task, capacity, progress):
-        opens_at = opens_for(task, capacity, progress)
-        if opens_at is None:
-            return _Turn(cannot=_("Your answer is not needed yet: it takes others first."))
-        when = {"time": near_text(local(opens_at), local(now).date())}
-        return _Turn(cannot=_("Your answer is not needed yet: it is asked for %(time)s.") % when)
+        return _Turn(cannot=turns.on_page(wait_for(task, capacity, progress), now))
     if vote is None and not could_help(task, capacity, progress):
         return _Turn(
             note=_("Your yes is not needed any more: others have filled that. A no still counts.")
@@ -462,14 +475,17 @@ _TALK = frozenset({Action.ASK, Action.REPLY})
 
 
 def _event(task: HumanTask, entry: AuditEntry, user: AnyUser) -> Event:
-    name: Text = _("You") if entry.actor_id == user.pk else entry.actor_name
+    is_mine = entry.actor_id == user.pk
+    name: Text = _("You") if is_mine else entry.actor_name
     if entry.on_behalf_of_name:
         name = _("%(name)s (for %(principal)s)") % {
             "name": name,
             "principal": entry.on_behalf_of_name,
         }
-    icon, text = _deed_of(task, entry, name)
-    if entry.is_override:
+    icon, text = _deed_of(task, entry, name, is_mine=is_mine)
+    if entry.is_override and task.problem:
+        text = _("%(deed)s, in spite of a mistake in the description") % {"deed": text}
+    elif entry.is_override:
         text = _("%(deed)s, in spite of separation of duties") % {"deed": text}
     return Event(
         at=int(entry.at.timestamp() * 1000),
@@ -481,20 +497,27 @@ def _event(task: HumanTask, entry: AuditEntry, user: AnyUser) -> Event:
     )
 
 
-def _deed_of(task: HumanTask, entry: AuditEntry, name: Text) -> tuple[str, Text]:
+def _deed_of(task: HumanTask, entry: AuditEntry, name: Text, *, is_mine: bool) -> tuple[str, Text]:
     if entry.action == Action.RELEASE and not entry.actor_name:
         free = _("Free again: %(name)s has not done anything with it for a while")
         return "hand", free % {"name": entry.state_before}
     if entry.action in _DEEDS:
         icon, text = _DEEDS[entry.action]
         return icon, text % {"name": name, "to": entry.state_after}
-    return _answer_event(task, entry, str(name))
+    return _answer_event(task, entry, str(name), is_mine=is_mine)
 
 
-def _answer_event(task: HumanTask, entry: AuditEntry, name: str) -> tuple[str, Text]:
+def _answer_event(
+    task: HumanTask, entry: AuditEntry, name: str, *, is_mine: bool
+) -> tuple[str, Text]:
     answer = entry.answer or entry.action
     option = None if task.described is None else task.described.answer(answer)
     label = "" if option is None else option.label
+    if why := entry.details.get(REFUSED):
+        said = {"name": name, "answer": answer if option is None else wording.label_of(option)}
+        text = _("%(name)s wanted to answer “%(answer)s”, which was not used") % said
+        # Why is said to whoever gave it.
+        return "ban", f"{text}. {why}" if is_mine else text
     if not entry.is_effective:
         return "clock", wording.late_of(answer, label, by=name)
     icon = wording.icon_of_name(answer) if option is None else wording.icon_of(option)

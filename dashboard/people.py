@@ -26,6 +26,14 @@ def find_user(key: Any) -> AbstractBaseUser | None:
         return None
 
 
+def hold_user(user: AbstractBaseUser) -> bool:
+    """Whether a user may still sign in; until the caller's transaction ends that stays so."""
+    users = get_user_model()._default_manager.using(database_alias())
+    rows = users.select_for_update(of=("self",), no_key=True)
+    found = rows.filter(pk=user.pk).first()
+    return found is not None and found.is_active
+
+
 def starter_id(started_by: str) -> str | None:
     """Return the primary key, as text, of the person who started an execution; None for others."""
     key = started_by.removeprefix(_USER_PREFIX)

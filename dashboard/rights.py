@@ -11,6 +11,8 @@ from django.utils.translation import gettext_lazy as _
 
 from dashboard import permissions
 from dashboard.delegations import active_delegations, deputies_for
+from dashboard.descriptions.answers import AnswerOption
+from dashboard.held_answers import waiting
 from dashboard.models import ANSWERS, AuditEntry, Decider, Delegation, HumanTask
 from dashboard.people import find_user, name_of, starter_id
 from durable.conf import database_alias
@@ -19,6 +21,15 @@ type Sentence = str | LazyText
 
 COUNTS_ONCE = _("You have answered this already for %(name)s: one person counts once.")
 CHANGED = _("What this asks was changed meanwhile: read it again.")
+
+
+NOT_KNOWN = _(
+    "The description has a mistake, so nobody knows what a yes takes: it can only be rejected."
+)
+NOT_KNOWN_SO_WHY = _(
+    "The description has a mistake, so nobody knows what a yes takes."
+    " To give it all the same, say why."
+)
 
 
 class RefusedError(Exception):
@@ -35,7 +46,7 @@ class Capacity(NamedTuple):
 
     principal: whom the answer counts for.
     is_deputy: whether that is somebody else.
-    overrides: whether separation of duties has to be overridden.
+    overrides: whether separation of duties has to be overridden, or a description's mistake.
     only_groups: of a deputy, the ids of the groups for which they take the place; None for all.
     """
 
@@ -72,6 +83,19 @@ def _capacity(task: HumanTask, user: AbstractBaseUser, *, minds_claim: bool) -> 
     if refusals:
         raise refusals[0]
     raise RefusedError(_("You may read this, but it is for others to answer."))
+
+
+def is_unclear(task: HumanTask, option: AnswerOption) -> bool:
+    """Whether nobody knows what an answer takes, since the description cannot be read.
+
+    It may have asked for several people, or to be confirmed. A no does no harm.
+    """
+    return bool(task.problem) and option.settles == "resolve"
+
+
+def may_choose(task: HumanTask, option: AnswerOption, user: permissions.AnyUser) -> bool:
+    """Whether an answer is for somebody who may answer the question."""
+    return not is_unclear(task, option) or permissions.has(user, permissions.OVERRIDE_SEPARATION)
 
 
 def recipients_of(task: HumanTask) -> list[AbstractBaseUser]:
@@ -175,17 +199,17 @@ def _conflict(task: HumanTask, people: Collection[object]) -> Sentence | None:
     starter = starter_id(task.started_by)
     if separation.starter and starter is not None and starter in map(str, people):
         return _("Whoever asked for this may not answer it: it takes a second person.")
-    others = separation.others
-    if (
-        others
-        and AuditEntry.objects.using(database_alias())
-        .filter(
-            Q(actor__in=people) | Q(on_behalf_of__in=people),
-            target__in=others,
-            action__in=ANSWERS,
-            is_effective=True,
-        )
-        .exists()
-    ):
+    if separation.others and _have_answered(separation.others, people):
         return _("You answered an earlier step of this: it takes another person here.")
     return None
+
+
+def _have_answered(ids: Collection[str], people: Collection[Any]) -> bool:
+    """Whether any of these people have answered one of these questions, or are about to."""
+    said = AuditEntry.objects.using(database_alias()).filter(
+        Q(actor__in=people) | Q(on_behalf_of__in=people),
+        target__in=ids,
+        action__in=ANSWERS,
+        is_effective=True,
+    )
+    return said.exists() or waiting().filter(task__in=ids, user__in=people).exists()

@@ -15,29 +15,21 @@ from dashboard.people import name_of
 from dashboard.rights import Capacity
 from durable.clock import now_ms
 from durable.conf import database_alias
-from durable.models import Promise
 
 _LOCK = "select pg_advisory_xact_lock(hashtextextended('signoff vote ' || %s, 0))"
 
 
-def lock_votes(promise_id: str) -> None:
-    """Let one vote on a question be counted at a time; until the end of the transaction.
+def lock_questions(ids: Collection[str]) -> None:
+    """Let no person answer these questions, nor say anew what they ask; until the transaction ends.
 
-    Not the question's own row: whoever settles a promise holds its lock, and writes that row.
+    All that a transaction needs at once, so that two never wait for each other. No rows: whoever
+    settles a promise in another way holds the engine's lock, and then writes them.
     """
     connection = connections[database_alias()]
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute(_LOCK, [promise_id])
-
-
-def lock_questions(ids: Collection[str]) -> None:
-    """Let nobody answer these questions, or say anew what they ask, until the transaction ends."""
-    ordered = sorted(ids)
-    for promise_id in ordered:
-        lock_votes(promise_id)
-    rows = Promise.objects.using(database_alias()).filter(pk__in=ordered).order_by("pk")
-    list(rows.select_for_update().values_list("pk"))
+            for promise_id in sorted(ids):
+                cursor.execute(_LOCK, [promise_id])
 
 
 def cast(

@@ -79,7 +79,7 @@ class Ending(Struct):
 
 
 class TaskLine(Struct):
-    """A question as a list shows it."""
+    """A question as a list shows it; ``not_yet`` says whom it waits for before the reader."""
 
     id: str
     title: str
@@ -97,6 +97,7 @@ class TaskLine(Struct):
     facts: list[LabelledValue]
     approved: int | None
     needed: int | None
+    not_yet: str
     outcome: Ending | None
 
     @classmethod
@@ -120,6 +121,7 @@ class TaskLine(Struct):
             facts=facts(card.facts),
             approved=None if progress is None else progress.approved,
             needed=None if progress is None else progress.needed,
+            not_yet=card.turn,
             outcome=Ending.of(card.outcome),
         )
 

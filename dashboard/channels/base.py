@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from django.conf import settings
@@ -12,6 +12,8 @@ from django.utils.module_loading import import_string
 from dashboard.channels.contents import Outcome
 from dashboard.channels.digest_contents import Digest
 from dashboard.models import HumanTask, Message
+from dashboard.policies import groups_in_turn, groups_of
+from durable.clock import now_ms
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +56,13 @@ class Recipient(NamedTuple):
     def key(self) -> str:
         """What tells recipients of a channel apart."""
         return self.address if self.user is None else f"{_USER}{self.user.pk}"
+
+
+def rooms_of(task: HumanTask, by_group: Container[str]) -> list[str] | None:
+    """Return the groups that have a room and are asked now; None when none of a question's has."""
+    if not any(one in by_group for one in groups_of(task)):
+        return None
+    return [one for one in groups_in_turn(task, now_ms()) if one in by_group]
 
 
 def is_personal(message: Message) -> bool:

@@ -17,7 +17,7 @@ from dashboard.channels.contents import (
 )
 from dashboard.delegations import active_delegations
 from dashboard.inbox_order import Bucket, bucket_of
-from dashboard.inbox_queries import COUNT_LIMIT, Tab, facts_on_card, open_tasks
+from dashboard.inbox_queries import COUNT_LIMIT, Tab, facts_on_card, not_in_turn, open_tasks
 from dashboard.models import HumanTask
 from dashboard.templatetags.signoff_inbox import fact as fact_text
 from durable.clock import now_ms
@@ -69,12 +69,14 @@ class Digest:
 
 
 def read_digest(user: AbstractBaseUser, muted_kinds: Collection[str]) -> Digest | None:
-    """Return what is for a user to answer, but for what is muted; None when nothing is."""
+    """Return what is for a user to answer now, but for what is muted; None when nothing is."""
     now = now_ms()
     is_muted = Q(type__in=muted_kinds) | Q(type="", function__in=muted_kinds)
     tasks = open_tasks(user, Tab.ANSWER, now).exclude(is_muted)
     # Messages are for those who are named, and about what is described, see ``announce``.
     tasks = tasks.filter(is_unassigned=False, problem="").exclude(title="")
+    several = tasks.filter(description__has_key="policy")[:COUNT_LIMIT]
+    tasks = tasks.exclude(pk__in=not_in_turn(several, user, now))
     if not (total := tasks.order_by()[:COUNT_LIMIT].count()):
         return None
     return Digest(

@@ -8,7 +8,7 @@ import msgspec
 from django.contrib.auth.models import AbstractBaseUser
 
 from dashboard.channels import slack_blocks
-from dashboard.channels.base import Channel, ChannelError, Recipient, Sent, channels
+from dashboard.channels.base import Channel, ChannelError, Recipient, Sent, channels, rooms_of
 from dashboard.channels.contents import (
     Notice,
     Outcome,
@@ -60,12 +60,11 @@ class SlackChannel(Channel):
 
     @override
     def recipients(self, task: HumanTask, people: Sequence[AbstractBaseUser]) -> list[Recipient]:
-        """Return the rooms of the groups that are asked, or else the one room; and people."""
-        described = task.described
+        """Return the rooms of the groups whose turn it is, or else the one room; and people."""
         by_group = self.options.get("rooms") or {}
-        groups = () if described is None else described.groups
-        rooms = [by_group[group] for group in groups if group in by_group]
-        found = [Recipient(room) for room in dict.fromkeys(rooms or [self.options["room"]])]
+        rooms = rooms_of(task, by_group)
+        named = [self.options["room"]] if rooms is None else [by_group[one] for one in rooms]
+        found = [Recipient(room) for room in dict.fromkeys(named)]
         return [*found, *self._people(task, people)] if self.options.get("direct") else found
 
     def _people(self, task: HumanTask, people: Sequence[AbstractBaseUser]) -> list[Recipient]:

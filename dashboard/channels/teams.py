@@ -11,7 +11,7 @@ import msgspec
 from django.contrib.auth.models import AbstractBaseUser
 from django.utils.translation import gettext as _
 
-from dashboard.channels.base import Channel, ChannelError, Recipient, Sent
+from dashboard.channels.base import Channel, ChannelError, Recipient, Sent, rooms_of
 from dashboard.channels.contents import (
     Notice,
     Outcome,
@@ -41,9 +41,8 @@ class TeamsChannel(Channel):
     @override
     def recipients(self, task: HumanTask, people: Sequence[AbstractBaseUser]) -> list[Recipient]:
         """Return the names of the rooms: whoever knows an address can post there."""
-        groups = () if task.described is None else task.described.groups
-        rooms = [Recipient(one) for one in groups if one in self._rooms]
-        return rooms or [Recipient(self.name)]
+        rooms = rooms_of(task, self._rooms)
+        return [Recipient(one) for one in ([self.name] if rooms is None else rooms)]
 
     @override
     def send(self, message: Message) -> Sent:

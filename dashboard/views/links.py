@@ -86,9 +86,11 @@ def _answer(request: HttpRequest, link: links.OpenLink) -> HttpResponse:
         return _say(request, _("This link does not offer this answer."), BAD_REQUEST)
     if not form.is_valid():
         return _show(request, link, status=UNPROCESSABLE, form=form)
-    actor = Actor.at(request, link.recipient, SignIn.LINK)
+    actor = Actor.at(request, link.recipient, SignIn.LINK, link=link.key)
     try:
         verdict = holding.decide_or_hold(link.task_id, actor, form.to_answer(), request.POST)
+    except links.DeadLinkError as error:  # it has ended since it was opened
+        return _say(request, error.sentence, GONE)
     except NoSuchQuestionError:
         return _say(request, NOT_FOR_YOU, GONE)
     except RefusedError as error:

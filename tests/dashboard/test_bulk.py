@@ -7,10 +7,12 @@ import pytest
 from django.contrib.auth.models import User
 
 from dashboard import bulk
+from dashboard.answering import Actor
 from dashboard.models import Action, AuditEntry, BulkItem, BulkJob, HumanTask, SignIn
 from durable.clock import now_ms
 from durable.models import Promise
 from durable.protocol.states import PromiseState
+from durable.signals import Latent, promises_settled
 from durable.worker import Worker
 from tests.dashboard.people import (
     answer,
@@ -97,6 +99,29 @@ def test_each_is_answered_and_what_others_settled_stays(mia):
     assert rows[2] == ["q1", "Title of q1", "settled", ""]
 
 
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("count", "meanwhile"), [(60, 4), pytest.param(5000, 40, marks=pytest.mark.slow)]
+)
+def test_of_many_those_that_were_settled_meanwhile_are_told_apart(mia, count, meanwhile):
+    ids = ask_many(count)
+    job = job_of(choose(mia, all="1"))
+    assert f"Answer {count} questions" in mia.get(f"/answers/{job.pk}/").text
+    mia.post(f"/answers/{job.pk}/", {"answer": "approve"})
+    bulk.answer_some(str(job.pk))
+    for name in ids[-meanwhile:]:
+        settle(name)
+
+    run(job)
+
+    assert bulk.results_of(job) == {"done": count - meanwhile, "settled": meanwhile}
+    page = mia.get(f"/answers/{job.pk}/")
+    assert page.status_code == 200
+    assert "already settled" in page.text
+    rows = b"".join(mia.get(f"/answers/{job.pk}/results/")).decode().splitlines()
+    assert len(rows) == count + 1
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_worker_does_it(mia, transactional_db):
     ids = ask_many(120)
@@ -155,6 +180,38 @@ def test_stopped_it_answers_no_more(mia):
     assert (entry.answer, entry.state_before, entry.state_after) == (
         *("approve", "running", "stopped"),
     )
+
+
+@pytest.mark.parametrize("then", ["waiting", "gone", "refused"])
+def test_what_happens_while_it_runs_counts_for_the_next_question(mia, then):
+    job, user = job_of(choose(mia, ask_many(3))), User.objects.get(username="mia")
+    mia.post(f"/answers/{job.pk}/", {"answer": "approve"})
+
+    def happens(**_kwargs):
+        if then == "waiting":
+            bulk.stop(job, Actor(user))
+        elif then == "gone":
+            user.groups.clear()
+        else:
+            User.objects.update(is_active=False)
+
+    promises_settled.connect(happens, sender=Latent)
+    try:
+        run(job)
+    finally:
+        promises_settled.disconnect(happens, sender=Latent)
+
+    assert results(job) == {"q0": "done", "q1": then, "q2": then}
+    assert job.ended_at is not None
+
+
+def test_its_page_takes_as_many_queries_when_much_of_it_is_gone(mia, django_assert_max_num_queries):
+    job = job_of(choose(mia, ask_many(60)))
+    HumanTask.objects.exclude(pk="q59").delete()
+
+    with django_assert_max_num_queries(12):
+        page = mia.get(f"/answers/{job.pk}/").text
+    assert 'value="approve"' in page
 
 
 def test_started_twice_is_once(mia):

@@ -10,10 +10,12 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 import time_machine
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.test import Client
 
+from dashboard.answering import Actor, Answer
 from dashboard.channels.announcing import UnsentError, announce, conclude
+from dashboard.decisions import decide
 from dashboard.models import AuditEntry, ChatIdentity, HumanTask, Message, MessageEvent
 from durable.models import Promise
 from durable.protocol.states import PromiseState
@@ -469,6 +471,23 @@ def test_other_interactions_are_acknowledged(slack, mia):
     assert post({"type": "shortcut", **who()}).status_code == 200
     foreign = {"callback_id": "of_somebody_else", "private_metadata": ""}
     assert confirm(foreign).content == b""
+
+
+def test_the_room_of_a_later_stage_hears_of_it_when_it_opens(slack, mia, settings):
+    rooms = {"Finance": "C-FIN", "Legal": "C-LAW"}
+    settings.SIGNOFF_CHANNELS = [settings.SIGNOFF_CHANNELS[0] | {"rooms": rooms}]
+    Group.objects.get_or_create(name="Finance")[0].user_set.add(mia)
+    ask("q", policy={"stages": [{"group": "Finance"}, {"group": "Legal"}, {"user": "jon"}]})
+
+    def told():
+        return [call.data["channel"] for call in slack.to("/chat.postMessage")]
+
+    announce("q")
+    assert told() == ["C-FIN"]
+    decide("q", Actor(mia), Answer("approve"))
+    announce("q")
+    announce("q")
+    assert told() == ["C-FIN", "C-LAW"]
 
 
 def test_rooms_by_group_and_people_who_linked(slack, mia, settings):

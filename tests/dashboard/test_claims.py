@@ -22,6 +22,7 @@ from tests.dashboard.people import (
     start_run,
     task_url,
 )
+from tests.dashboard.races import at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -63,6 +64,28 @@ def test_who_takes_it_on_has_it_alone(mia, jon):
     assert "Mia has taken this on." in refused.text
     assert "q" not in [card.task.pk for card in jon.get("/inbox/").context["page"].cards]
     assert answer(mia, "q").status_code == 303
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_who_take_it_on_at_once_one_has_it_and_the_other_is_told_who():
+    people = [make_user(name, first_name=name.title()) for name in ("mia", "jon")]
+    for number in range(5):
+        ask(f"q{number}", users=["mia", "jon"])
+
+        def act(one, number=number):
+            try:
+                claim(f"q{number}", Actor(people[one]))
+            except RefusedError as error:
+                return str(error.sentence)
+            return ""
+
+        told = at_once(2, act)
+
+        holder = HumanTask.objects.get(pk=f"q{number}").claimed_by
+        first = people.index(holder)
+        assert told[first] == ""
+        assert told[1 - first] == f"{holder.first_name} was first to take this on."
+        assert AuditEntry.objects.filter(target=f"q{number}", action="claim").count() == 1
 
 
 def test_taking_it_on_twice_is_once(people):

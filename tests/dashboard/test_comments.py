@@ -1,14 +1,19 @@
 """Remarks, questions back to the requester, and what was begun to be written."""
 
+from urllib.parse import urlsplit
+
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
+from django.test import Client
 
 from dashboard.answering import Actor, Answer
 from dashboard.channels.announcing import announce
 from dashboard.decisions import decide
+from dashboard.links import make_link
 from dashboard.models import Action, AuditEntry, Comment, Draft, HumanTask
 from dashboard.rights import RefusedError
 from durable.models import Promise
+from tests.dashboard.calling import Program
 from tests.dashboard.outside import mail_server, mailers_of
 from tests.dashboard.people import (
     answer,
@@ -125,8 +130,11 @@ def test_nobody_to_ask(mia):
     assert "Nobody is known to have asked for this." in refused.text
 
 
-def test_the_requester_sees_but_does_not_answer(mia, asker):
+def test_the_requester_sees_but_does_not_answer(mia, asker, settings):
+    settings.SIGNOFF_BASE_URL, settings.SIGNOFF_LINKS = "https://signoff.example.org", "bound"
     ask("q", tags=child_of("run-1"), users=["mia", "ann"])
+    ann = User.objects.get(username="ann")
+    link = urlsplit(make_link(HumanTask.objects.get(), ann)).path
 
     page = asker.get(task_url("q")).text
 
@@ -134,12 +142,16 @@ def test_the_requester_sees_but_does_not_answer(mia, asker):
     refused = answer(asker, "q")
     assert refused.status_code == 403
     assert "it takes a second person" in refused.text
+    by_link = Client().post(link, {"answer": "approve"})
+    assert by_link.status_code == 403
+    assert "it takes a second person" in by_link.text
+    by_program = Program(ann).answer("q")
+    assert by_program.status_code == 403
+    assert "it takes a second person" in by_program.json()["detail"]
     assert answer(mia, "q").status_code == 303
 
 
 def test_an_override_takes_a_right_and_a_reason(asker):
-    from django.contrib.auth.models import Permission, User
-
     ann = User.objects.get(username="ann")
     ann.user_permissions.add(Permission.objects.get(codename="override_separation"))
     ask("q", tags=child_of("run-1"), users=["ann"])

@@ -14,6 +14,7 @@ from durable.models import Promise
 from durable.protocol.states import PromiseState
 from durable.workflow.decisions import read as read_decision
 from durable.workflow.results import Result
+from tests.dashboard.calling import Program
 from tests.dashboard.people import (
     answer,
     ask,
@@ -356,6 +357,52 @@ def test_promise_that_is_no_question_cannot_be_settled_here():
 
     assert answer(client_of(make_operator()), "run").status_code == 404
     assert promise_of("run").state == PromiseState.PENDING
+
+
+# --- A description that cannot be read ---
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"policy": {"n_of": 3, "of": [{"user": "mia"}, {"user": "jon"}]}},
+        {"confirm": {"password": True}, "facts": [["only one"]]},
+    ],
+)
+def test_nobody_says_yes_to_what_cannot_be_read_as_if_nothing_were_asked(wrong):
+    for name in ("q", "r"):
+        ask(name, users=["mia"], undo=10, **wrong)
+    user = make_operator()
+    olga = client_of(user)
+    page = olga.get(task_url("q")).text
+    assert 'value="reject"' in page
+    assert 'value="approve"' not in page
+    assert "nobody knows what a yes takes" in page
+
+    refused = answer(olga, "q", comment="it is fine")
+
+    assert refused.status_code == 403
+    assert "nobody knows what a yes takes" in refused.text
+    assert Program(user).answer("q", comment="it is fine").status_code == 403
+    many = olga.post("/answers/", {"task": ["q", "r"]}, follow=True)
+    assert "answer those one by one" in many.text
+    assert promise_of("q").state == PromiseState.PENDING
+    assert answer(olga, "q", "reject").status_code == 303
+    assert promise_of("q").state == PromiseState.REJECTED
+
+
+def test_a_yes_to_what_cannot_be_read_takes_a_right_and_a_reason_and_is_marked():
+    ask("q", policy={"n_of": 3, "of": [{"user": "mia"}]})
+    olga = client_of(make_user("olga", rights=("settle_any", "override_separation")))
+    assert "say why" in olga.get(task_url("q")).text
+
+    assert answer(olga, "q").status_code == 403
+    assert answer(olga, "q", comment="agreed on the phone").status_code == 303
+
+    assert promise_of("q").state == PromiseState.RESOLVED
+    entry = AuditEntry.objects.get(target="q")
+    assert (entry.is_override, entry.reason) == (True, "agreed on the phone")
+    assert "in spite of a mistake in the description" in olga.get(task_url("q")).text
 
 
 # --- Races ---

@@ -14,7 +14,7 @@ from dashboard.models import BulkItem, HumanTask
 from durable.models import Promise
 from durable.protocol.states import PromiseState
 from tests.dashboard.calling import Program
-from tests.dashboard.people import ask_bare, client_of, make_operator, make_user
+from tests.dashboard.people import ask_bare, client_of, make_operator, make_user, settle
 from tests.dashboard.races import at_once
 
 pytestmark = pytest.mark.django_db
@@ -153,3 +153,35 @@ def test_an_answer_that_was_checked_before_counts_only_for_what_it_was_checked_w
         assert (status, verdict) in {(409, "settled"), (200, "outdated")}
         title = HumanTask.objects.get(pk=promise_id).title
         assert title == ("Pay 4" if verdict == "settled" else "Pay 4000")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_that_name_each_other_are_answered_at_once_and_neither_waits_for_the_other(asker, mia):
+    users = [mia, make_user("jon")]
+    for number in range(5):
+        ids = [ask_bare(f"{name}{number}") for name in ("a", "b")]
+        for one, other in (ids, ids[::-1]):
+            people = ["mia", "jon"]
+            given = asker.describe(one, users=people, separation={"others": [other]})
+            assert given.status_code == 201
+
+        def act(place, ids=ids):
+            return decide(ids[place], Actor(users[place]), Answer("approve"))
+
+        assert at_once(2, act) == ["settled", "settled"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_answer_and_another_way_to_settle_do_not_wait_for_each_other(asker, mia):
+    for number in range(5):
+        first, second = ask_bare(f"a{number}"), ask_bare(f"b{number}")
+        asker.describe(second, users=["mia"], separation={"others": [first]})
+
+        def act(place, ids=(first, second)):
+            if place == 0:
+                return decide(ids[1], Actor(mia), Answer("approve"))
+            return settle(ids[place - 1], PromiseState.REJECTED)
+
+        ours, _first, theirs = at_once(3, act)
+
+        assert ours == ("late" if theirs else "settled")

@@ -262,6 +262,16 @@ def test_there_is_an_end_to_it(server, days, mia):
     assert "And 1 more." in text_of(server.mails[0])
 
 
+def test_what_others_answer_first_is_left_out(server, days, mia):
+    make_user("ann")
+    ask("q", policy={"stages": [{"user": "ann"}, {"user": "mia"}]})
+    ask("r", policy={"all_of": [{"user": "ann"}, {"user": "mia"}]})
+
+    assert send(mia) == 1
+    [mail] = server.mails
+    assert "1 question waits for you" in mail["Subject"]
+
+
 def test_what_is_muted_or_for_nobody_by_name_is_left_out(server, days, mia):
     boss = make_user("boss", rights=("settle_any",), email="boss@example.com")
     ask("muted", title="Muted", users=["mia"], type="invoice")

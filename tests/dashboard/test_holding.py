@@ -8,12 +8,21 @@ from django.core.management import call_command
 from django.db.models import F
 from django.test import Client
 
-from dashboard import holding
+from dashboard import holding, links
 from dashboard.answering import Actor, Answer, Verdict
 from dashboard.bulk import answer_some
 from dashboard.decisions import decide
 from dashboard.links import url_for
-from dashboard.models import Action, AuditEntry, Draft, HeldAnswer, HumanTask, SignIn, Vote
+from dashboard.models import (
+    Action,
+    AuditEntry,
+    DecisionLink,
+    Draft,
+    HeldAnswer,
+    HumanTask,
+    SignIn,
+    Vote,
+)
 from dashboard.rights import RefusedError
 from durable.models import Promise
 from durable.protocol.states import PromiseState
@@ -166,6 +175,13 @@ def test_what_may_not_be_said_any_more_is_given_back(mia, jon):
 
     page = mia.get(task_url("q")).text
     assert "Your answer was not used. Jon has taken this on." in page
+    assert "You wanted to answer “Approve”, which was not used. Jon has taken this on." in page
+    entry = AuditEntry.objects.get(target="q", action=Action.APPROVE)
+    assert (entry.reason, entry.is_effective) == ("my reasons", False)
+    assert entry.details["refused"].startswith("Jon has taken this on.")
+    others = jon.get(task_url("q")).text
+    assert "Mia wanted to answer “Approve”, which was not used" in others
+    assert "Your answer was not used" not in others
     assert Draft.objects.get().fields["comment"] == ["my reasons"]
     jon.post(f"{task_url('q')}release/")
     assert "my reasons" in mia.get(task_url("q")).text
@@ -180,6 +196,20 @@ def test_who_can_no_longer_sign_in_says_nothing(mia):
 
     assert send() == "refused"
     assert state_of() == PromiseState.PENDING
+    assert not AuditEntry.objects.get(target="q").is_effective
+
+
+def test_what_was_not_used_is_said_as_well_when_another_has_answered(mia, jon):
+    ask("q", users=["mia", "jon"], undo=10)
+    answer(mia, "q")
+    jon.post(f"{task_url('q')}claim/")
+    assert send() == "refused"
+    assert answer(jon, "q", "reject", comment="no").status_code == 303
+    assert holding.send(str(HeldAnswer.objects.get(user__username="jon").pk)) == "sent"
+
+    page = mia.get(task_url("q")).text
+    assert "Jon rejected this" in page
+    assert "Your answer was not used. Jon has taken this on." in page
 
 
 def test_a_question_that_is_for_others_now(mia):
@@ -221,6 +251,19 @@ def test_a_vote_is_held_as_well(mia, jon):
     assert not Vote.objects.exists()
     assert send() == "sent"
     assert Vote.objects.get().approves
+
+
+def test_another_step_takes_another_person_while_the_answer_is_on_its_way(mia, jon):
+    ask("first", users=["mia"], undo=10)
+    ask("second", users=["mia", "jon"], separation={"others": ["first"]})
+    answer(mia, "first")
+
+    refused = answer(mia, "second")
+
+    assert refused.status_code == 403
+    assert "it takes another person here" in refused.text
+    mia.post(f"{task_url('first')}take-back/")
+    assert answer(mia, "second").status_code == 303
 
 
 def test_late_is_late_at_once(mia):
@@ -303,6 +346,28 @@ def test_the_page_of_a_link(client, settings):
     client.post(url, {"answer": "approve"})
     send()
     assert AuditEntry.objects.get(target="q", action=Action.APPROVE).sign_in == "link"
+
+
+@pytest.mark.parametrize("end", ["taken back", "run out"])
+def test_a_link_that_ends_while_its_answer_is_held(client, settings, end, monkeypatch):
+    settings.SIGNOFF_BASE_URL = "https://signoff.example.org"
+    settings.SIGNOFF_LINKS = "bound"
+    user = make_user("mia")
+    ask("q", users=["mia"], undo=10)
+    client.post(url_for(HumanTask.objects.get(), user), {"answer": "approve", "comment": "typed"})
+    link = DecisionLink.objects.get()
+
+    if end == "taken back":
+        links.revoke(links.links_to(HumanTask.objects.get()))
+    else:  # what was given in time counts
+        monkeypatch.setattr("dashboard.links.now_ms", lambda: link.expires_at + 1)
+        links.forget_expired(using="default")
+
+    assert send() == ("refused" if end == "taken back" else "sent")
+    assert state_of() == (PromiseState.PENDING if end == "taken back" else PromiseState.RESOLVED)
+    page = client_of(user).get(task_url("q")).text
+    assert ("Your answer was not used. This link was taken back." in page) is (end == "taken back")
+    assert ("typed" in page) is True
 
 
 def test_strangers_take_nothing_back(mia):

@@ -1,14 +1,19 @@
 """Personal links: safe to look at, bound to a person, and off until somebody turns them on."""
 
+import re
 import string
+from collections.abc import Callable
+from typing import ClassVar
 from urllib.parse import quote, urlsplit
 
 import pytest
+from django import forms
 from django.apps import apps
 from django.contrib.auth.models import User
 from django.core import signing
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
+from django.db import transaction
 from django.test import Client
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -35,6 +40,7 @@ from durable.protocol.states import PromiseState
 from durable.signals import housekeeping
 from tests.dashboard import factories
 from tests.dashboard.people import HOUR_MS, ask, child_of, client_of, make_user, task_url
+from tests.dashboard.races import at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -342,6 +348,73 @@ def test_taken_back_it_is_dead(mia, bound):
     assert state_of() == PromiseState.PENDING
 
 
+class MeanwhileForm(forms.Form):
+    """While it looks at what was filled in, something happens."""
+
+    happens: ClassVar[list[Callable[[], object]]] = []
+
+    amount = forms.IntegerField()
+
+    def clean(self):
+        for act in self.happens:
+            act()
+        return self.cleaned_data
+
+
+def revoke_all():
+    links.revoke(links.links_to(HumanTask.objects.get(pk="q")))
+
+
+def switch_off():
+    User.objects.filter(username="mia").update(is_active=False)
+
+
+def run_out():
+    DecisionLink.objects.update(expires_at=1)
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [(revoke_all, "taken back"), (run_out, "has run out"), (switch_off, "no longer for you")],
+)
+def test_what_ends_a_link_while_its_answer_is_on_its_way_ends_it(
+    mia, bound, settings, monkeypatch, end, said
+):
+    settings.SIGNOFF_FORMS = {"meanwhile": f"{__name__}.MeanwhileForm"}
+    ask("q", users=["mia"], form={"django": "meanwhile"})
+    path = link_for(mia)
+    monkeypatch.setattr(MeanwhileForm, "happens", [end])
+    filled = {"answer": "approve", "filled": "1", "values-amount": "1", "comment": "as agreed"}
+
+    ended = Client().post(path, filled)
+
+    assert ended.status_code == 410
+    assert said in ended.text
+    assert "as agreed" in ended.text
+    assert state_of() == PromiseState.PENDING
+    assert not AuditEntry.objects.filter(target="q", is_effective=True).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whoever_takes_a_link_back_as_it_is_used_knows_whether_it_was(mia, bound):
+    for number in range(5):
+        ask(f"q{number}", users=["mia"])
+        path = link_for(mia, f"q{number}")
+
+        def act(one, path=path, number=number):
+            if one:
+                with transaction.atomic():
+                    links.revoke(links.links_to(HumanTask.objects.get(pk=f"q{number}")))
+                    return state_of(f"q{number}")
+            return Client().post(path, {"answer": "approve"}).status_code
+
+        status, seen = at_once(2, act)
+
+        # Once it is taken back nothing is settled by it.
+        assert status == (303 if seen == PromiseState.RESOLVED else 410)
+        assert state_of(f"q{number}") == seen
+
+
 def test_it_dies_with_the_recipients_account_and_rights(mia, bound):
     ask("q", groups=["finance"])
     jon = make_user("jon", groups=("finance",))
@@ -388,6 +461,17 @@ def test_only_the_answers_it_names(mia, bound):
     assert 'value="reject"' not in Client().get(path).text
     assert Client().post(path, {"answer": "reject"}).status_code == 400
     assert Client().post(path, {"answer": "approve"}).status_code == 303
+
+
+def test_who_comes_later_reads_by_which_way_it_was_answered(mia, bound):
+    ask("q", users=["mia", "jon"])
+    jon = client_of(make_user("jon"))
+    assert Client().post(link_for(mia), {"answer": "approve"}).status_code == 303
+
+    late = jon.post(f"{task_url('q')}decide/", {"answer": "reject"})
+
+    assert late.status_code == 409
+    assert re.search(r"Mia Kern approved this .*, by a personal link\.", late.text)
 
 
 def test_too_late_keeps_the_text(mia, bound):

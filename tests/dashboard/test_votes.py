@@ -5,11 +5,15 @@ import re
 import pytest
 from django.contrib.auth.models import User
 
+from dashboard.answering import Actor
+from dashboard.delegations import delegate
 from dashboard.models import Action, AuditEntry, HeldAnswer, HumanTask, Vote
+from dashboard.policies import standing_of_each
 from dashboard.sweep import run_once
 from durable.clock import now_ms
 from durable.models import Promise
 from durable.protocol.states import PromiseState
+from tests.dashboard.calling import Program
 from tests.dashboard.people import (
     HOUR_MS,
     answer,
@@ -260,12 +264,60 @@ def test_whose_yes_is_not_needed_any_more_is_told_and_may_object(mia, jon):
 def test_who_comes_later_reads_why_there_is_nothing_to_press(mia, jon):
     ask("q", policy={"stages": [{"user": "mia"}, {"user": "jon"}]})
     page = jon.get(task_url("q")).text
-    assert "Your answer is not needed yet: it takes others first." in page
+    assert "Your answer is not needed yet: it takes others first: Mia Kern." in page
     assert 'name="answer"' not in page
 
     answer(mia, "q")
 
     assert 'name="answer"' in jon.get(task_url("q")).text
+
+
+def test_lists_say_whose_turn_it_is_not_yet_and_leads_past_it(mia, jon):
+    ask("asked", users=["jon"])
+    ask("staged", policy={"stages": [{"group": "finance", "label": "Finance"}, {"user": "jon"}]})
+    ask("late", policy={"any_of": [{"user": "mia"}, {"user": "jon", "after": "PT4H"}]})
+    ann = client_of(make_user("ann", groups=("finance",)))
+
+    page = jon.get("/inbox/").text
+    assert page.count("Not your turn yet") == 2
+    assert "Not your turn yet: after Finance" in page
+    assert re.search(r"Not your turn yet: from .*\d\d:\d\d", page)
+    assert "Not your turn yet" not in ann.get("/inbox/").text
+    found = Program(User.objects.get(username="jon")).get("human-tasks").json()["items"]
+    said = {one["id"]: one["not_yet"] for one in found}
+    assert said["asked"] == ""
+    assert said["staged"] == "Not your turn yet: after Finance"
+    assert "Next question" not in jon.get(task_url("staged")).text
+    answer(jon, "asked")
+    assert "nothing else waits for you" in jon.get(task_url("asked")).text
+
+    answer(ann, "staged")
+    assert jon.get("/inbox/").text.count("Not your turn yet") == 1
+    assert task_url("staged") in jon.get(task_url("asked")).text
+
+
+def test_lists_say_it_to_a_deputy_as_well(mia, jon):
+    ask("q", policy={"stages": [{"user": "mia"}, {"user": "jon"}]})
+    deputy = make_user("dan")
+    now = now_ms()
+    delegate(Actor(User.objects.get(username="jon")), deputy, starts_at=now, ends_at=now + 10**7)
+    page = client_of(deputy).get("/inbox/").text
+
+    assert "Not your turn yet: after Mia Kern" in page
+    answer(mia, "q")
+    assert "Not your turn yet" not in client_of(deputy).get("/inbox/").text
+
+
+def test_turns_take_no_query_a_question(jon, django_assert_num_queries):
+    staged = {"stages": [{"group": "finance"}, {"user": "jon"}]}
+    for number in range(8):
+        ask(f"q{number}", policy=staged)
+    user = User.objects.get(username="jon")
+    tasks = list(HumanTask.objects.all())
+
+    with django_assert_num_queries(4):
+        found = standing_of_each(tasks, user, now_ms())
+    assert {one.wait.after for one in found.values()} == {("finance",)}
 
 
 def test_a_fallback_reads_from_when_on_it_is_asked(mia, jon):

@@ -68,6 +68,16 @@ def test_event_does_not_confirm_in_place_of_a_person():
     assert late == (200, {"status": "already settled", "state": "rejected"})
 
 
+def test_event_approves_nothing_that_cannot_be_read():
+    endpoint = make_endpoint()
+    ask("pr-7-review", users=["mia"], confirm={"password": True}, facts=[["only one"]])
+
+    assert said(post(endpoint, pull_request()))[0] == 422
+    assert promise_of("pr-7-review").state == PromiseState.PENDING
+    no = pull_request(merged=False)
+    assert said(post(endpoint, no, event="e-2")) == (200, {"status": "rejected"})
+
+
 def test_event_confirms_nothing_where_no_answer_is_a_yes():
     endpoint = make_endpoint()
     later = [{"name": "later", "label": "Later", "approves": False}]
