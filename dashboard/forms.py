@@ -152,9 +152,9 @@ class DecisionForm(forms.Form):
         """Whether files may come with it."""
         return super().is_multipart() or self.questions.is_multipart
 
-    def to_give_back(self) -> QueryDict:
-        """Return what was sent with its files, to be filled in again."""
-        data: QueryDict = self.data.copy()
+    def to_give_back(self, sent: QueryDict) -> QueryDict:
+        """Return what was sent and the files with it, to be filled in again."""
+        data = sent.copy()
         for name, file in self.questions.files.items():
             data[name] = file
         return data

@@ -352,7 +352,8 @@ class GroupPart(Part):
 
     def _script_condition(self, branch: Branch) -> str:
         condition = branch.condition
-        values, present = {}, []
+        values: dict[str, list[str]] = {}
+        present: list[str] = []
         for key in sorted(condition.present | condition.values.keys()):
             part, name = self._members[key], f"{self.name}/{escape(key)}"
             if not isinstance(part, LeafPart):

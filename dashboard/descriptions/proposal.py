@@ -322,7 +322,7 @@ def _schema_of(value: Any, *, is_deep: bool = True) -> dict[str, Any]:
     return {"type": _TYPES[type(value)]}
 
 
-_TYPES = {
+_TYPES: Mapping[type, str] = {
     bool: "boolean", dict: "object", float: "number", int: "integer", list: "array", str: "string",
 }  # fmt: skip
 

@@ -88,7 +88,8 @@ def _answer(request: HttpRequest, link: links.OpenLink) -> HttpResponse:
         return _show(request, link, status=UNPROCESSABLE, form=form)
     actor = Actor.at(request, link.recipient, SignIn.LINK)
     try:
-        verdict = holding.decide_or_hold(link.task_id, actor, form.to_answer(), request.POST)
+        sent = form.to_give_back(request.POST)
+        verdict = holding.decide_or_hold(link.task_id, actor, form.to_answer(), sent)
     except NoSuchQuestionError:
         return _say(request, NOT_FOR_YOU, GONE)
     except RefusedError as error:
