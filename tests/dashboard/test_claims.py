@@ -1,5 +1,8 @@
 """Taking a question on, giving it back, handing it over."""
 
+import re
+from collections import Counter
+
 import pytest
 
 from dashboard import sweep
@@ -22,6 +25,7 @@ from tests.dashboard.people import (
     start_run,
     task_url,
 )
+from tests.dashboard.races import at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -65,6 +69,22 @@ def test_who_takes_it_on_has_it_alone(mia, jon):
     assert answer(mia, "q").status_code == 303
 
 
+@pytest.mark.django_db(transaction=True)
+def test_of_those_who_take_it_on_at_once_one_has_it_and_the_others_are_told():
+    names = [f"user{number}" for number in range(6)]
+    clients = [client_of(make_user(name, first_name=name.title())) for name in names]
+    ask("q", users=names)
+
+    answers = at_once(6, lambda number: clients[number].post(f"{task_url('q')}claim/"))
+
+    assert Counter(one.status_code for one in answers) == {303: 1, 403: 5}
+    winner = holder_of("q")
+    assert answers[names.index(winner)].status_code == 303
+    said = f"{winner.title()} was first to take this on."
+    assert all(said in one.text for one in answers if one.status_code == 403)
+    assert AuditEntry.objects.get().actor_name == winner.title()
+
+
 def test_taking_it_on_twice_is_once(people):
     ask("q", groups=["finance"])
     claim("q", Actor(people["mia"]))
@@ -84,6 +104,31 @@ def test_giving_it_back_frees_it(mia, jon):
     entry = AuditEntry.objects.get(target="q", action=Action.RELEASE)
     assert (entry.reason, entry.state_before) == ("no time", "mia")
     assert answer(jon, "q").status_code == 303
+
+
+def test_an_open_page_hears_that_it_was_handed_over_or_given_back(mia, jon):
+    ask("q", users=["mia", "jon"])
+    boss = client_of(make_user("boss", rights=("manage_tasks", "settle_any")))
+
+    def watch(client):
+        [address] = re.findall(r'hx-get="([^"]+/state/[^"]*)"', client.get(task_url("q")).text)
+        return lambda: client.get(address.replace("&amp;", "&"))
+
+    free = watch(jon)
+    assert free().status_code == 204
+    mia.post(f"{task_url('q')}claim/")
+    assert "Mia has taken this on now." in free().text
+    held, locked = watch(mia), watch(jon)
+    assert (held().status_code, locked().status_code) == (204, 204)
+
+    boss.post(f"{task_url('q')}hand-over/", {"to": "jon"})
+    assert "Jon has taken this on now." in held().text
+    assert "This is with you now." in locked().text
+    assert "Show it as it is now" in locked().text
+    held, locked = watch(jon), watch(mia)
+    jon.post(f"{task_url('q')}release/")
+    assert "Nobody has taken this on any more." in held().text
+    assert "Nobody has taken this on any more." in locked().text
 
 
 def test_others_cannot_give_it_back_but_managers(mia, jon):
