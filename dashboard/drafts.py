@@ -6,11 +6,13 @@ from typing import Any
 from django.contrib.auth.models import AbstractBaseUser
 from django.http import QueryDict
 
+from dashboard.answer_forms.files import KEPT
 from dashboard.models import Draft, HumanTask
 from durable.clock import now_ms
 from durable.conf import database_alias
 
 MAX_BYTES = 200_000
+MAX_WITH_FILES = 4_000_000
 _NOT_KEPT = frozenset(
     {"csrfmiddlewaretoken", "answer", "request_key", "next", "confirmation", "described_at"}
 )
@@ -38,7 +40,10 @@ def keep_fields(
     What is too long leaves what was kept before.
     """
     drafts = Draft.objects.using(database_alias())
-    if sum(len(one) for values in fields.values() for one in values) > MAX_BYTES:
+    typed = {name: values for name, values in fields.items() if not name.endswith(KEPT)}
+    if _length(fields) > MAX_WITH_FILES:
+        fields = typed
+    if _length(typed) > MAX_BYTES:
         return False
     if not any(value for values in fields.values() for value in values):
         drafts.filter(task=task.pk, user=user.pk).delete()
@@ -47,6 +52,10 @@ def keep_fields(
         task_id=task.pk, user_id=user.pk, defaults={"fields": dict(fields), "saved_at": now_ms()}
     )
     return True
+
+
+def _length(fields: Mapping[str, Sequence[str]]) -> int:
+    return sum(len(one) for values in fields.values() for one in values)
 
 
 def read_draft(task: HumanTask, user: Any) -> QueryDict | None:

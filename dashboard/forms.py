@@ -152,6 +152,13 @@ class DecisionForm(forms.Form):
         """Whether files may come with it."""
         return super().is_multipart() or self.questions.is_multipart
 
+    def to_give_back(self, sent: QueryDict) -> QueryDict:
+        """Return what was sent and the files with it, to be filled in again."""
+        data = sent.copy()
+        for name, file in self.questions.files.items():
+            data[name] = file
+        return data
+
     def to_answer(self) -> Answer:
         """Return the answer of a valid form."""
         return Answer(
@@ -203,7 +210,7 @@ def form_for(
         data, draft = None, data
     sent = draft if data is None else data
     if sent is not None and FILLED in sent:
-        filling.data = sent
+        filling.data, filling.is_draft = sent, data is None
     word, _colon, name = again.partition(":")
     filling.added = name if word == "add" else ""
     filling.removed = name if word == "remove" else ""
@@ -292,7 +299,8 @@ def read_sent(task: HumanTask, sent: Sent) -> tuple[Answer, QueryDict]:
     if is_right and not faults:
         return form.to_answer(), data
     known = {one.name for one in faults}
-    raise WrongAnswerError([*faults, *(one for one in form.faults if one.name not in known)])
+    faults += [one for one in form.faults if one.name not in known]
+    raise WrongAnswerError([given.as_given(one) for one in faults])
 
 
 def _confirmation_field(confirmation: Confirmation, label: Any) -> forms.CharField:

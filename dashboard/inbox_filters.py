@@ -75,9 +75,12 @@ class Filters(NamedTuple):
     @property
     def words(self) -> dict[str, str]:
         """Return the filters that are on, by the names they have in an address."""
-        names = {"text": "q"}
-        given = self._asdict()
-        return {names.get(name, name): value for name, value in given.items() if value}
+        return {name: value for name, value in zip(self.names(), self, strict=True) if value}
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Return the names that filters have in an address."""
+        return ["q" if name == "text" else name for name in cls._fields]
 
     @property
     def query(self) -> str:

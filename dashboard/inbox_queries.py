@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from dashboard import belongings, delegations, turns, wording
+from dashboard.attendance import due_of
 from dashboard.descriptions import Fact
 from dashboard.descriptions.policy import Progress
 from dashboard.inbox_filters import Filters
@@ -26,6 +27,7 @@ from dashboard.permissions import (
     AnyUser,
     By,
     ever_put_to,
+    held_for,
     is_open,
     may_settle_any,
     names,
@@ -72,6 +74,10 @@ _ELSEWHERE: Mapping[str, LazyText] = {
 }
 _WIDE = frozenset({Tab.WAITING, Tab.SNOOZED})
 """Here is also what somebody sees and others answer."""
+_ASIDE = frozenset({*_WIDE, Tab.DONE})
+"""What stands here is not gone through to answer it."""
+_LEFT = frozenset({Tab.ANSWER, Tab.UNCLAIMED})
+"""All that stands here may be answered."""
 
 
 def tabs_of(user: AnyUser) -> list[Tab]:
@@ -133,11 +139,17 @@ class Card(NamedTuple):
     progress: Progress | None = None
     turn: str = ""
     holder: str | LazyText = ""
+    due: int | None = None
 
     @property
     def is_overdue(self) -> bool:
-        """Whether its deadline has passed while it waits."""
-        return self.bucket is Bucket.OVERDUE
+        """Whether its deadline has passed while it waits, and does not stand still."""
+        return self.bucket is Bucket.OVERDUE and not self.stands_still
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether its deadline moves along while the requester is asked."""
+        return self.due is not None and self.task.waits_for_requester_since is not None
 
 
 class Page(NamedTuple):
@@ -152,6 +164,7 @@ class Counts:
     """Open questions per tab, none above ``COUNT_LIMIT``.
 
     recent: what came shortly before the count, for the next; ``news``: what came since the last.
+    matching: what of the list shown the user may answer.
     """
 
     answer: int = 0
@@ -164,6 +177,7 @@ class Counts:
     all: int = 0
     recent: int = 0
     news: int = 0
+    matching: int = 0
 
 
 class Shown(NamedTuple):
@@ -171,6 +185,14 @@ class Shown(NamedTuple):
 
     tab: Tab
     filters: Filters = NO_FILTERS
+
+    @property
+    def to_go_through(self) -> "Shown":
+        """The list of which one question after the other is answered."""
+        return self._replace(tab=Tab.ANSWER) if self.tab in _ASIDE else self
+
+
+TO_ANSWER = Shown(Tab.ANSWER)
 
 
 class Seen(NamedTuple):
@@ -215,20 +237,27 @@ def open_tasks(
 
 
 def answerable(
-    user: AnyUser, now: int, tab: Tab | None = None, filters: Filters = NO_FILTERS
+    user: AnyUser,
+    now: int,
+    tab: Tab | None = None,
+    filters: Filters = NO_FILTERS,
+    sets: SharedSets | None = None,
 ) -> QuerySet[HumanTask]:
     """Return the open questions that are left to a user to answer: of a tab, or of all there are.
 
-    Where others see to a question, or the user has voted, it is not among them.
+    Where others see to a question, or the user has voted, it is not among them. With ``sets`` the
+    statement needs what these have made.
     """
+    if tab is Tab.ANSWER:
+        return open_tasks(user, tab, now, filters, sets)
     privileged = may_settle_any(user)
     if tab is None:
         tasks = visible_to(user, by=None if privileged else By.ANY, only_open=True)
         tasks = tasks.filter(is_open(now)).order_by("due_at", "created_at", "pk")
     else:
-        tasks = open_tasks(user, tab, now, filters)
+        tasks = open_tasks(user, tab, now, filters, sets)
         if tab in _WIDE and not privileged:
-            tasks = tasks.filter(names(user, only_open=True))
+            tasks = tasks.filter(names(user, only_open=True, sets=sets))
     return tasks.filter(_left_to(user, Tab.ANSWER))
 
 
@@ -247,10 +276,13 @@ def _all_of(
 
 
 def _left_to(user: AnyUser, tab: Tab) -> Q:
-    """Match what the user can do something about: not taken by others, not voted on, not asked."""
+    """Match what the user can do something about: not taken by others, not voted on, not asked.
+
+    What somebody has taken on is their deputy's to answer as well.
+    """
     free = Q(claimed_by__isnull=True)
     if tab is Tab.ANSWER:
-        free |= Q(claimed_by=user.pk)
+        free |= held_for(user)
     voted = Vote.objects.filter(task=OuterRef("pk"), user=user.pk)
     asked = Q(excludes_starter=True, started_by=starter_of(user))
     return free & ~asked & Q(~Exists(voted))
@@ -294,12 +326,7 @@ def _count_open(
         if tab.value not in counted:
             counted |= _parts_of(user, tab, now, sets)
     if shown is not None:
-        matching = shown.filters.condition(now)
-        counted["recent"] = _stragglers(user, shown.tab, seen.at if seen else now).filter(matching)
-    if shown is not None and seen is not None:
-        tasks = open_tasks(user, shown.tab, now, shown.filters, sets).order_by(*_INDEXED)
-        counted["newer"] = tasks.filter(created_at__gt=seen.at)
-        counted["awake"] = tasks.filter(was_snoozed(user, seen.at), created_at__lte=seen.at)
+        counted |= _parts_shown(user, shown, seen, now, sets)
     # Named apart from the columns that a user model may have.
     values = {
         "own_numbers": _numbers_of(counted, sets),
@@ -314,12 +341,29 @@ def _count_open(
             found["answer"] = min(found["unclaimed"] + found.pop("held"), COUNT_LIMIT)
         if Tab.WAITING in tabs:
             found["waiting"] = min(found.pop("asked") + found.pop("voted"), COUNT_LIMIT)
+        if shown is not None and "matching" not in found:
+            found["matching"] = found.get(shown.tab.value, 0)
         if seen is not None:
             # What is asked before a page and committed after it is news as well.
             late = max(0, found.get("recent", 0) - seen.recent)
             found["news"] = found.pop("newer", 0) + found.pop("awake", 0) + late
         return Counts(**found), row["own_is_deputy"]
     return Counts(), False
+
+
+def _parts_shown(
+    user: AnyUser, shown: Shown, seen: Seen | None, now: int, sets: SharedSets
+) -> dict[str, QuerySet[HumanTask]]:
+    """Return what is counted of the list shown: what came lately, and what else is asked of it."""
+    stragglers = _stragglers(user, shown.tab, seen.at if seen else now)
+    counted = {"recent": stragglers.filter(shown.filters.condition(now))}
+    if seen is not None:
+        tasks = open_tasks(user, shown.tab, now, shown.filters, sets).order_by(*_INDEXED)
+        counted["newer"] = tasks.filter(created_at__gt=seen.at)
+        counted["awake"] = tasks.filter(was_snoozed(user, seen.at), created_at__lte=seen.at)
+    elif shown.tab not in _ASIDE and (shown.filters or shown.tab not in _LEFT):
+        counted["matching"] = answerable(user, now, *shown, sets).order_by(*_INDEXED)
+    return counted
 
 
 def _parts_of(
@@ -330,7 +374,7 @@ def _parts_of(
         case Tab.DONE:
             return {}
         case Tab.ANSWER:
-            held = open_tasks(user, tab, now, sets=sets).filter(claimed_by=user.pk)
+            held = open_tasks(user, tab, now, sets=sets).filter(held_for(user))
             return _parts_of(user, Tab.UNCLAIMED, now, sets) | {"held": held.order_by()}
         case Tab.WAITING:
             tasks, asked = open_tasks(user, tab, now, sets=sets).order_by(), _is_asked_by(user)
@@ -486,13 +530,16 @@ def settled_since(user: AnyUser, now: int, since: int) -> list[Card]:
     return [done_card(task, user, now) for task in found]
 
 
-def next_task(user: AnyUser, now: int, after: HumanTask) -> HumanTask | None:
-    """Return the open question that follows one in the list, or else the first.
+def next_task(
+    user: AnyUser, now: int, after: HumanTask, shown: Shown = TO_ANSWER
+) -> HumanTask | None:
+    """Return the question that follows one in a list and is left to answer, or else the first.
 
     Not those that others answer first, of which some are looked through.
     """
     sets = SharedSets()
-    tasks = _listed(open_tasks(user, Tab.ANSWER, now, sets=sets)).exclude(pk=after.pk)
+    tasks = answerable(user, now, *shown.to_go_through, sets)
+    tasks = _listed(tasks).exclude(pk=after.pk)
     place = Cursor.after(after, now)
     for start in (place, None):
         found = read_in_order(tasks, sets, now, NEXT_LIMIT, start)
@@ -584,6 +631,7 @@ def _cards(
             progress=None if standing is None else standing.progress,
             turn="" if wait is None else turns.in_list(wait, now),
             holder=holders.get(task.claimed_by_id, ""),
+            due=due_of(task, now),
         )
         before = bucket
 

@@ -17,7 +17,9 @@ from dashboard.descriptions.proposal import Row, side_by_side
 from dashboard.drafts import read_draft, to_query
 from dashboard.forms import DecisionForm, form_for
 from dashboard.inbox_queries import (
+    TO_ANSWER,
     Outcome,
+    Shown,
     deciders_of,
     facts_of,
     next_task,
@@ -65,6 +67,8 @@ from durable.models import Promise
 from durable.protocol.states import PromiseState
 
 MAX_EVENTS = 50
+LINE = 90
+LINES_SHOWN = 20
 
 type Text = str | LazyText
 
@@ -108,7 +112,8 @@ class Panel:
     cannot: why the reader cannot answer, while the question waits.
     note: what they should know before they do; ``refused`` says why their answer was not taken.
     late: set for the one whose answer came too late: what they wrote is given back.
-    next: the question to go on with once the reader has answered, or nobody can.
+    next: the question to go on with once the reader has answered, or nobody can; ``is_of_list``
+        says that it is looked for in a list that is narrowed.
     afterwards: what follows from the reader's answer.
     action: where the form goes.
     on_its_way, others: answers that can be taken back yet, the reader's own and those of others.
@@ -141,6 +146,7 @@ class Panel:
     refused: Text = ""
     form: DecisionForm | None = None
     next: HumanTask | None = None
+    is_of_list: bool = False
     afterwards: Sequence[Text] = ()
     late: DecisionForm | None = None
     previous: Sequence[HumanTask] = ()
@@ -171,6 +177,11 @@ class Panel:
     def context(self) -> str:
         """What the author wrote about it, in markdown."""
         return "" if self.said is None else self.said.context
+
+    @property
+    def is_long(self) -> bool:
+        """Whether that takes more lines than are shown at first."""
+        return sum(1 + len(line) // LINE for line in self.context.splitlines()) > LINES_SHOWN
 
     @property
     def title(self) -> str:
@@ -209,9 +220,11 @@ def read_panel(
     action: str = "",
     offered: Collection[str] = (),
     reveal: bool = False,
+    shown: Shown = TO_ANSWER,
 ) -> Panel | None:
     """Read a question for somebody; None when there is none, or none for them.
 
+    ``shown`` is the list that it was opened from.
     ``action`` is where the form goes, if not to the question's own address; ``offered`` are the
     names of the answers, if not all. ``reveal`` shows secret values: only after
     ``dashboard.revealing.reveal``.
@@ -257,7 +270,8 @@ def read_panel(
         requirements=progress,
         comments=list(task.comments.order_by("written_at", "pk")),
         form=form,
-        next=next_task(user, now, task) if is_done else None,
+        next=next_task(user, now, task, shown) if is_done else None,
+        is_of_list=shown.to_go_through != TO_ANSWER,
         afterwards=_afterwards(task, outcome, now),
         late=late,
         refused=refused,

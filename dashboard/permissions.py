@@ -142,6 +142,15 @@ def ways_in_place_of(delegation: Delegation) -> Q:
     return reduce(or_, _ways_in_place_of(delegation, By.ANY))
 
 
+def held_for(user: AnyUser) -> Q:
+    """Match what the user has taken on, or somebody for whom they answer it."""
+    held = Q(claimed_by=user.pk)
+    for one in active_delegations(user):
+        in_place = Decider.objects.filter(ways_in_place_of(one), task=OuterRef("pk"))
+        held |= Q(Exists(in_place), claimed_by=one.principal_id)
+    return held
+
+
 def delegations_to_end(user: AnyUser) -> QuerySet[Delegation]:
     """Return the delegations that a user may end: their own, or with the right anybody's."""
     found = Delegation.objects.using(database_alias())

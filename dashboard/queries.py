@@ -36,7 +36,7 @@ from django.http import QueryDict
 from dashboard.inbox_queries import deciders_of
 from dashboard.models import HumanTask
 from dashboard.payloads import PREVIEW_SOURCE, preview
-from dashboard.people import starter_id, starter_of
+from dashboard.people import name_of, starter_id, starter_of
 from dashboard.states import BY_SLUG, OPEN, SETTLED, Status, projected, settled_status
 from dashboard.waiting import Fleet, Part, Reason, explain
 from durable import conf
@@ -481,7 +481,7 @@ def names_of_starters(starters: Iterable[str | None]) -> dict[str, str]:
     users = {}
     if ids := [number for number in map(_primary_key, user_ids) if number is not None]:
         found = get_user_model()._default_manager.filter(pk__in=ids)
-        users = {starter_of(user): user.get_username() for user in found}
+        users = {starter_of(user): name_of(user) for user in found}
     return {starter: users.get(starter) or starter.replace(":", " ", 1) for starter in known}
 
 

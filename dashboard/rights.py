@@ -147,19 +147,23 @@ def _with_permissions(task: HumanTask, known: Collection[object]) -> Iterator[Ab
 
 
 def _places(task: HumanTask, user: AbstractBaseUser) -> list[Capacity]:
-    """Return whom the user may answer for: themself, if named, else those they stand in for."""
+    """Return whom the user may answer for: themself, if named, else those they stand in for.
+
+    Whoever is named stands in as well for who has taken the question on.
+    """
     deciders = Decider.objects.using(database_alias()).filter(task=task.pk)
-    if deciders.filter(permissions.own_ways(user)).exists():
-        return [Capacity(user)]
+    is_named = deciders.filter(permissions.own_ways(user)).exists()
     found = [
         one
         for one in active_delegations(user)
-        if deciders.filter(permissions.ways_in_place_of(one)).exists()
+        if (not is_named or one.principal_id == task.claimed_by_id)
+        and deciders.filter(permissions.ways_in_place_of(one)).exists()
     ]
-    if found:
-        principals = {one.principal_id: one.principal for one in found}
-        return [_in_place_of(principal, found) for principal in principals.values()]
-    return [Capacity(user)] if permissions.may_settle_any(user) else []
+    principals = {one.principal_id: one.principal for one in found}
+    places = [_in_place_of(principal, found) for principal in principals.values()]
+    if is_named or (not places and permissions.may_settle_any(user)):
+        return [Capacity(user), *places]
+    return places
 
 
 def _in_place_of(principal: AbstractBaseUser, delegations: Collection[Delegation]) -> Capacity:

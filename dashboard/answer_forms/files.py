@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 MAX_FILE = 256 * 1024
 MAX_NAME = 255
+KEPT = "~kept"
+"""Behind the name of an input: that of the one which carries its file along."""
 MAX_TYPE = 100
 
 

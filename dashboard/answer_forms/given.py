@@ -7,6 +7,7 @@ is asked for at all. All other rules are those of the form, which reads the resu
 import base64
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import accumulate, count
 from typing import Any, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured, ValidationError
@@ -18,11 +19,12 @@ from django.utils.translation import gettext_lazy as _
 from msgspec import UNSET
 
 from dashboard.answer_forms import leaves
-from dashboard.answer_forms.files import read_kept, to_kept
+from dashboard.answer_forms.files import KEPT, read_kept, to_kept
 from dashboard.answer_forms.questions import ROOT, Fault
 from dashboard.answer_forms.registered import load, schema_of
 from dashboard.descriptions import Description, DescriptionError
 from dashboard.descriptions.form import DJANGO, Named, parse_form
+from dashboard.descriptions.formats import FORMATS
 from dashboard.descriptions.json_schema import escape, find
 from dashboard.descriptions.nodes import Group, Kind, Leaf, Node, Rows, is_same
 from dashboard.descriptions.proposal import KEY, Proposal, difference
@@ -34,11 +36,22 @@ _FIXED = _("This part cannot be changed.")
 
 
 class Fields(NamedTuple):
-    """What a page would send, and what is wrong with what a program gave."""
+    """What a page would send, and what is wrong with what a program gave.
+
+    rows: by the name of a row on the page its number in the program's list, where that is another.
+    """
 
     data: QueryDict
     files: MultiValueDict[str, Any]
     faults: list[Fault]
+    rows: Mapping[str, str]
+
+    def as_given(self, fault: Fault) -> Fault:
+        """Return a fault with the name that its value has in what the program gave."""
+        keys = fault.name.split("/")
+        known = accumulate(keys, "{}/{}".format)
+        names = [self.rows.get(name, key) for name, key in zip(known, keys, strict=True)]
+        return fault._replace(name="/".join(names))
 
 
 def fields_of(described: Description | None, values: Mapping[str, Any]) -> Fields:
@@ -51,7 +64,7 @@ def fields_of(described: Description | None, values: Mapping[str, Any]) -> Field
     else:
         for key in values:
             writer.refuse(f"{ROOT}/{escape(key)}", _UNKNOWN)
-    return Fields(writer.data, writer.files, writer.faults)
+    return Fields(writer.data, writer.files, writer.faults, writer.rows)
 
 
 class _Writer:
@@ -61,6 +74,8 @@ class _Writer:
         self.data = QueryDict(mutable=True)
         self.files: MultiValueDict[str, Any] = MultiValueDict()
         self.faults: list[Fault] = []
+        self.rows: dict[str, str] = {}
+        self._proposed: Any = UNSET
 
     def refuse(self, name: str, sentence: Any) -> None:
         """Say what is wrong with a value."""
@@ -82,6 +97,7 @@ class _Writer:
 
     def write_proposal(self, proposal: Proposal, values: Mapping[str, Any]) -> None:
         """Write what may be edited; what is not given stays as it is proposed."""
+        self._proposed = proposal.value
         given: Any = values if isinstance(proposal.value, dict) else values.get(KEY, UNSET)
         if given is not UNSET:
             for change in difference(proposal.value, given):
@@ -106,12 +122,22 @@ class _Writer:
         elif isinstance(node, Rows):
             self._write_rows(node, value, name)
         elif isinstance(node, Leaf):
-            try:
-                for field, text in _texts(node, value, name):
-                    self.data.appendlist(field, text)
-            except ValidationError as error:
-                for sentence in error.messages:
-                    self.refuse(name, sentence)
+            self._write_leaf(node, value, name)
+
+    def _write_leaf(self, leaf: Leaf, value: Any, name: str) -> None:
+        is_kept = leaf.keeps and self._is_as_proposed(name, value)
+        if is_kept and leaf.kind is Kind.FIXED:
+            return
+        if is_kept and leaf.kind is Kind.INSTANT:
+            # In the words of the form, which then finds that it is as it was.
+            self.data.appendlist(name, leaves.to_input(leaf, value))
+            return
+        try:
+            for field, text in _texts(leaf, value, name):
+                self.data.appendlist(field, text)
+        except ValidationError as error:
+            for sentence in error.messages:
+                self.refuse(name, sentence)
 
     def _write_group(self, group: Group, value: Any, name: str) -> None:
         if group.is_list:
@@ -128,16 +154,31 @@ class _Writer:
             at = f"{name}/{escape(key)}"
             if key in members:
                 self.write(members[key], one, at)
-            else:
+            elif not (group.keeps and self._is_as_proposed(at, one)):
                 self.refuse(at, _UNKNOWN)
 
     def _write_rows(self, rows: Rows, value: Any, name: str) -> None:
         if not isinstance(value, list):
             self.refuse(name, _("This must be a list."))
             return
-        for number, one in enumerate(value[: rows.most + 1]):
+        proposed = self._proposed_at(name) if rows.keeps else UNSET
+        numbers = _numbers(rows.item, value[: rows.most + 1], proposed)
+        for index, (number, one) in enumerate(zip(numbers, value, strict=False)):
             self.data.appendlist(name, str(number))
+            self.rows[f"{name}/{number}"] = str(index)
             self.write(rows.item, one, f"{name}/{number}")
+
+    def _is_as_proposed(self, name: str, value: Any) -> bool:
+        return is_same(self._proposed_at(name), value)
+
+    def _proposed_at(self, name: str) -> Any:
+        """Return what is proposed where an input is; UNSET for nothing."""
+        if self._proposed is UNSET:
+            return UNSET
+        try:
+            return find(self._proposed, name.removeprefix(ROOT))
+        except LookupError:
+            return UNSET
 
     def _write_django(self, form: BaseForm, values: Mapping[str, Any]) -> None:
         for key, value in values.items():
@@ -166,6 +207,32 @@ class _Writer:
             return
         content = base64.b64decode(file["base64"])
         self.files[field] = SimpleUploadedFile(file["name"], content, file["type"])
+
+
+def _is_fixed(node: Node) -> bool:
+    return isinstance(node, Leaf) and node.kind is Kind.FIXED
+
+
+def _numbers(item: Node, values: list[Any], proposed: Any) -> Iterator[int]:
+    """Yield a number for each row: of the row that is proposed and only changed, else a new one.
+
+    What a row holds that cannot be changed says which it is.
+    """
+    old = dict(enumerate(proposed)) if isinstance(proposed, list) else {}
+    new = count(len(old))
+    for index, value in enumerate(values):
+        found = [one for one in (index, *old) if one in old and _is_row(item, value, old[one])]
+        number = found[0] if found else next(new)
+        old.pop(number, None)
+        yield number
+
+
+def _is_row(item: Node, value: Any, old: Any) -> bool:
+    """Whether a row could be what another was changed into."""
+    if not (isinstance(item, Group) and isinstance(value, dict) and isinstance(old, dict)):
+        return True
+    asked = {key for key, one in _members_of(item, value).items() if not _is_fixed(one)}
+    return all(is_same(value[key], old.get(key, UNSET)) for key in value if key not in asked)
 
 
 def _part_of(given: Any, pointer: str) -> Any:
@@ -229,7 +296,7 @@ def _json(_leaf: Leaf, value: Any, name: str) -> _Sent:
 def _file(_leaf: Leaf, value: Any, name: str) -> _Sent:
     if not isinstance(value, dict):
         raise ValidationError(_("This must be an object with name, type and base64."))
-    yield f"{name}~kept", to_kept(value)
+    yield f"{name}{KEPT}", to_kept(value)
 
 
 def _choices(leaf: Leaf, value: Any, name: str) -> _Sent:
@@ -249,6 +316,21 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _is_date(value: Any) -> bool:
+    return _is_text(value) and _is_of(FORMATS["date"], value)
+
+
+def _is_instant(value: Any) -> bool:
+    return _is_text(value) and _is_of(FORMATS["date-time"], value)
+
+
+def _is_of(check: Callable[[object], bool], value: str) -> bool:
+    try:
+        return check(value)
+    except ValueError:
+        return False
+
+
 def _is_whole(value: Any) -> bool:
     return _is_number(value) and (isinstance(value, int) or value.is_integer())
 
@@ -266,6 +348,11 @@ _WRITERS: Mapping[Kind, Callable[[Leaf, Any, str], _Sent]] = {
     Kind.CHOICE: _choice,
 }
 _TYPES: Mapping[Kind, tuple[Callable[[Any], bool], Any]] = {
+    Kind.DATE: (_is_date, _("This must be a date, such as 2026-05-31.")),
+    Kind.INSTANT: (
+        _is_instant,
+        _("This must be a time with its zone, such as 2026-05-31T14:00:00Z."),
+    ),
     Kind.INTEGER: (_is_whole, _("This must be a whole number.")),
     Kind.NUMBER: (_is_number, _("This must be a number.")),
 }

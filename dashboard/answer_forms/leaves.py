@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from dashboard.answer_forms import rules
+from dashboard.answer_forms.files import read_kept, to_kept
 from dashboard.descriptions.json_schema import FORBIDDEN_KEY, has_key
 from dashboard.descriptions.nodes import Kind, Leaf
 from dashboard.descriptions.reading import DescriptionError, check_shape
@@ -45,6 +46,8 @@ def widget_for(leaf: Leaf) -> forms.Widget:
 
 def shown(leaf: Leaf) -> Any:
     """Return what the input of a question begins with."""
+    if leaf.kind is Kind.FILE:
+        return _file_of(leaf)
     if leaf.default is msgspec.UNSET or leaf.default is None:
         return [] if leaf.kind is Kind.CHOICES else ""
     return to_input(leaf, leaf.default)
@@ -75,15 +78,15 @@ def is_blank(sent: Any) -> bool:
 
 def parse(leaf: Leaf, sent: Any) -> Any:
     """Return the value of what was sent; raises ``ValidationError``. UNSET when left empty."""
-    if leaf.keeps and _is_untouched(leaf, sent):
+    if leaf.keeps and _is_untouched(leaf, sent) and _is_right(leaf):
         # Not through text and back: it stays what it is.
-        if leaf.default not in (None, ""):
-            rules.check(leaf.default, leaf.rules)
         return leaf.default
     if is_blank(sent) and leaf.kind is not Kind.BOOLEAN:
-        if leaf.required and leaf.kind is not Kind.CHOICES:
+        is_list = leaf.kind is Kind.CHOICES
+        if leaf.required and not is_list:
             raise ValidationError(_required(leaf), code="required")
-        if leaf.kind is not Kind.CHOICES or not leaf.required:
+        # A list that is proposed stays one when nothing of it is left.
+        if not (is_list and (leaf.required or (leaf.keeps and isinstance(leaf.default, list)))):
             return leaf.blank
     value = _PARSERS[leaf.kind](leaf, sent)
     rules.check(value, leaf.rules)
@@ -93,7 +96,32 @@ def parse(leaf: Leaf, sent: Any) -> Any:
 def _is_untouched(leaf: Leaf, sent: Any) -> bool:
     if leaf.default is msgspec.UNSET:
         return False
+    if leaf.kind is Kind.CHOICES:  # which come in the order of the page
+        return sorted(sent or ()) == sorted(shown(leaf))
     return sent is None or _normal(sent) == _normal(shown(leaf))
+
+
+def _is_right(leaf: Leaf) -> bool:
+    """Say whether what is proposed may be handed back as it is."""
+    value = leaf.default
+    if leaf.checker is not None and leaf.checker.problems(value, leaf.pointer):
+        return False
+    try:
+        if leaf.kind is Kind.DECIMAL and value:
+            _decimal_of(value)
+        if value not in (None, ""):
+            rules.check(value, leaf.rules)
+    except ValidationError:
+        return False
+    return True
+
+
+def _file_of(leaf: Leaf) -> dict[str, str] | None:
+    """Return the file that a question begins with; None for what is none."""
+    try:
+        return read_kept(to_kept(leaf.default), leaf.accept) if leaf.default else None
+    except ValidationError:
+        return None
 
 
 def condition_text(leaf: Leaf, value: Any) -> str:
@@ -123,13 +151,19 @@ def key_of(leaf: Leaf, value: Any) -> str:
     return ""
 
 
+def label_of(leaf: Leaf, value: Any) -> Any:
+    """Return what a choice is called; for what is none, the value itself."""
+    key = key_of(leaf, value)
+    return next((label for one, label in _choices(leaf) if key and one == key), value)
+
+
 def _local_text(value: Any) -> str:
     try:
         moment = dt.datetime.fromisoformat(str(value))
-    except ValueError:
+        if timezone.is_aware(moment):
+            moment = timezone.localtime(moment)
+    except (ValueError, OverflowError):
         return str(value)
-    if timezone.is_aware(moment):
-        moment = timezone.localtime(moment)
     has_seconds = moment.second or moment.microsecond
     return moment.replace(tzinfo=None).isoformat(timespec="seconds" if has_seconds else "minutes")
 
@@ -192,8 +226,12 @@ def _date(_leaf: Leaf, sent: Any) -> str:
 
 
 def _instant(_leaf: Leaf, sent: Any) -> str:
-    moment = forms.DateTimeField().clean(sent.strip())
-    return str(moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z"))
+    field = forms.DateTimeField()
+    moment = field.clean(sent.strip())
+    try:
+        return str(moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z"))
+    except OverflowError:  # before the first year or after the last, in UTC
+        raise ValidationError(field.error_messages["invalid"], code="invalid") from None
 
 
 def _email(_leaf: Leaf, sent: Any) -> str:

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from msgspec import UNSET
 
 from dashboard.answer_forms import leaves
-from dashboard.answer_forms.files import read_kept, read_upload, to_kept
+from dashboard.answer_forms.files import KEPT, read_kept, read_upload, to_kept
 from dashboard.descriptions.json_schema import escape
 from dashboard.descriptions.nodes import (
     Branch,
@@ -41,11 +41,13 @@ class Filling:
     """What a form is filled with, and how its elements are called.
 
     data: what was sent; None shows what the questions begin with.
+    is_draft: whether that is only shown again and not checked.
     added, removed: names of rows' lists and of rows, when a button asked for that.
     """
 
     auto_id: str
     data: QueryDict | None = None
+    is_draft: bool = False
     files: MultiValueDict[str, Any] = field(default_factory=MultiValueDict)
     added: str = ""
     removed: str = ""
@@ -92,6 +94,11 @@ class Part:
         """Yield this part and all below it."""
         yield self
 
+    def forget_errors(self) -> None:
+        """Forget what is wrong, here and below."""
+        for one in self.walk():
+            one.errors.clear()
+
 
 class LeafPart(Part):
     """One input."""
@@ -134,7 +141,7 @@ class LeafPart(Part):
     @property
     def kept_name(self) -> str:
         """Name of the hidden input that carries a file along."""
-        return f"{self.name}~kept"
+        return f"{self.name}{KEPT}"
 
     @property
     def kept(self) -> str:
@@ -175,6 +182,13 @@ class LeafPart(Part):
     def has_old(self) -> bool:
         """Whether something was proposed."""
         return self.old is not UNSET
+
+    @property
+    def old_label(self) -> Any:
+        """What was proposed, in the words of the choices if there are any."""
+        if self.leaf.kind is Kind.CHOICES and isinstance(self.old, list):
+            return ", ".join(str(leaves.label_of(self.leaf, one)) for one in self.old)
+        return leaves.label_of(self.leaf, self.old)
 
     @property
     def described_by(self) -> str:
@@ -232,8 +246,17 @@ class GroupPart(Part):
         self.node = node
         given = node.default if default is UNSET else default
         self._given = _as_members(given)
+        self._is_there = node.keeps and isinstance(given, dict)
+        self._rest: dict[str, Part] = {}
         self._members = {key: self._part(key, one) for key, one in node.members.items()}
         self._branches = [(branch, self._branch(branch)) for branch in node.branches]
+        asked = {key for key, _part in self._all()}
+        # What is proposed and the schema says nothing of is shown, and handed back.
+        self._rest = {
+            key: self._part(key, Leaf(kind=Kind.FIXED, default=value))
+            for key, value in self._given.items()
+            if self._is_there and key not in asked
+        }
 
     @property
     def parts(self) -> list[Part]:
@@ -242,13 +265,14 @@ class GroupPart(Part):
 
     def clean(self) -> Any:
         """Read the members; one whose condition does not hold is left out."""
-        if not self.is_required and self.is_blank():
+        if not self.is_required and not self._is_there and self.is_blank():
             return UNSET
         found = {}
         for key, part in self._members.items():
             if (value := part.clean()) is not UNSET:
                 found[key] = value
         self._clean_branches(found)
+        found |= {key: part.clean() for key, part in self._rest.items()}
         return list(found.values()) if self.node.is_list else found
 
     def _clean_branches(self, found: dict[str, Any]) -> None:
@@ -256,6 +280,8 @@ class GroupPart(Part):
         start = dict(found)
         for branch, parts in self._branches:
             if branch.condition.holds(start) is not branch.wanted:
+                for one in parts.values():
+                    one.forget_errors()  # of files that are not asked for
                 continue
             required |= branch.required
             for key, part in parts.items():
@@ -280,6 +306,7 @@ class GroupPart(Part):
         yield from self._members.items()
         for _branch, parts in self._branches:
             yield from parts.items()
+        yield from self._rest.items()
 
     def _part(self, key: str, node: Node) -> Part:
         label = "" if self.node.is_list else words(key)
@@ -325,13 +352,20 @@ class GroupPart(Part):
 
     def _script_condition(self, branch: Branch) -> str:
         condition = branch.condition
-        values = {}
-        for key, wanted in condition.values.items():
-            leaf = self.node.members[key]
-            if isinstance(leaf, Leaf) and leaf.kind is not Kind.FIXED:
-                texts = [leaves.condition_text(leaf, one) for one in wanted]
-                values[f"{self.name}/{escape(key)}"] = texts
-        present = [f"{self.name}/{escape(key)}" for key in sorted(condition.present)]
+        values: dict[str, list[str]] = {}
+        present: list[str] = []
+        for key in sorted(condition.present | condition.values.keys()):
+            part, name = self._members[key], f"{self.name}/{escape(key)}"
+            if not isinstance(part, LeafPart):
+                continue
+            if part.is_fixed:  # no input says it: what has no input never holds
+                known = {} if part.sent is UNSET else {key: part.sent}
+                present += [] if condition.only(key).holds(known) else [name]
+                continue
+            if key in condition.values:
+                wanted = condition.values[key]
+                values[name] = [leaves.condition_text(part.leaf, one) for one in wanted]
+            present += [name] if key in condition.present else []
         return json.dumps({"wanted": branch.wanted, "values": values, "present": present})
 
 
@@ -347,11 +381,13 @@ class RowsPart(Part):
         super().__init__(node, name, label, filling)
         self.node = node
         given = node.default if default is UNSET else default
+        self._is_there = node.keeps and isinstance(given, list)
         self._given: list[Any] = given if isinstance(given, list) else []
         self.is_cut = False
         self.rows: list[tuple[int, Part]] = []
         for number in self._numbers():
-            if len(self.rows) > node.most or filling.left <= 0:
+            # All that is there is shown, else it could not be taken away.
+            if len(self.rows) > max(node.most, len(self._given)) or filling.left <= 0:
                 self.is_cut = True
                 break
             self._add(number)
@@ -372,7 +408,7 @@ class RowsPart(Part):
 
     def clean(self) -> Any:
         """Read the rows."""
-        if not self.is_required and not self.rows:
+        if not self.is_required and not self._is_there and not self.rows:
             return UNSET
         values = [part.clean() for _number, part in self.rows]
         self._check_length()
@@ -445,7 +481,8 @@ def part_for(
 
 
 def _with_default(leaf: Leaf, default: Any) -> Leaf:
-    return leaf if default is UNSET or leaf.kind is Kind.FIXED else replace(leaf, default=default)
+    is_own = leaf.kind is Kind.FIXED and not leaf.keeps
+    return leaf if default is UNSET or is_own else replace(leaf, default=default)
 
 
 def _as_members(given: Any) -> Mapping[str, Any]:

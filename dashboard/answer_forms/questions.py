@@ -5,7 +5,9 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from django.core.exceptions import ImproperlyConfigured, ValidationError
-from django.forms import BoundField
+from django.forms import BoundField, FileField
+from django.http import QueryDict
+from django.utils.datastructures import MultiValueDict
 from django.utils.translation import gettext_lazy as _
 from msgspec import UNSET
 
@@ -48,6 +50,9 @@ class Questions(Protocol):
     @property
     def is_multipart(self) -> bool: ...
 
+    @property
+    def files(self) -> Mapping[str, str]: ...
+
     def is_blank(self) -> bool: ...
 
     def clean(self) -> Mapping[str, Any] | None: ...
@@ -89,6 +94,15 @@ class SchemaQuestions:
     def is_multipart(self) -> bool:
         """Whether files may come with it."""
         return any(isinstance(one, LeafPart) and one.is_file for one in self._walk())
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """The files that were sent, by the inputs that carry them along."""
+        return {
+            part.kept_name: part.kept
+            for part in self._walk()
+            if isinstance(part, LeafPart) and part.is_file and part.kept
+        }
 
     def is_blank(self) -> bool:
         """Say whether nothing was filled in."""
@@ -195,16 +209,27 @@ class DjangoQuestions:
     """Questions of a Django form."""
 
     fixed: Sequence[Row] = ()
+    files: Mapping[str, str] = {}
 
     def __init__(self, form_class: Any, filling: Filling) -> None:
         """Fill in the form."""
+        is_sent = filling.data is not None and not filling.is_draft
         self._form = form_class(
-            data=filling.data,
-            files=filling.files if filling.data is not None else None,
+            data=filling.data if is_sent else None,
+            files=filling.files if is_sent else None,
             prefix=ROOT,
             auto_id=filling.auto_id,
         )
         self._faults: list[Fault] = []
+        if filling.data is not None and filling.is_draft:
+            self._show_again(filling.data, filling.files)
+
+    def _show_again(self, data: QueryDict, files: MultiValueDict[str, Any]) -> None:
+        """Let the fields begin with what had been written, which is not checked yet."""
+        for name, field in self._form.fields.items():
+            if not isinstance(field, FileField):
+                html_name = self._form[name].html_name
+                self._form.initial[name] = field.widget.value_from_datadict(data, files, html_name)
 
     @property
     def parts(self) -> Sequence[DjangoPart]:
@@ -227,6 +252,8 @@ class DjangoQuestions:
 
     def clean(self) -> Mapping[str, Any] | None:
         """Return the values; None when something is wrong."""
+        if not self._form.is_bound:
+            self._faults.append(Fault("", "", _("There is a form to fill in.")))
         if not self._form.is_valid():
             return None
         to_values = getattr(self._form, "to_values", None)
@@ -243,7 +270,7 @@ class DjangoQuestions:
     def faults(self) -> Sequence[Fault]:
         """What is wrong."""
         if not self._form.is_bound:
-            return []
+            return self._faults
         general = [Fault("", "", message) for message in self._form.non_field_errors()]
         found = [
             Fault(field.auto_id, field.label, message, f"{ROOT}/{field.name}")
@@ -259,6 +286,7 @@ class NoQuestions:
     parts: Sequence[Part] = ()
     fixed: Sequence[Row] = ()
     faults: Sequence[Fault] = ()
+    files: Mapping[str, str] = {}
     is_multipart = False
 
     def is_blank(self) -> bool:

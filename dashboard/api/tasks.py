@@ -79,7 +79,11 @@ class Ending(Struct):
 
 
 class TaskLine(Struct):
-    """A question as a list shows it; ``not_yet`` says whom it waits for before the reader."""
+    """A question as a list shows it.
+
+    due_at: it moves along while ``waits_for_requester``.
+    not_yet: whom it waits for before the reader.
+    """
 
     id: str
     title: str
@@ -89,6 +93,7 @@ class TaskLine(Struct):
     round: int
     created_at: dt.datetime
     due_at: dt.datetime | None
+    waits_for_requester: bool
     expires_at: dt.datetime | None
     bucket: str
     is_claimed: bool
@@ -112,7 +117,8 @@ class TaskLine(Struct):
             workflow=task.function,
             round=task.round,
             created_at=moment(task.created_at),
-            due_at=instant(task.due),
+            due_at=instant(card.due),
+            waits_for_requester=task.waits_for_requester_since is not None,
             expires_at=instant(task.expires_at),
             bucket=card.bucket.value,
             is_claimed=task.claimed_by_id is not None,
@@ -339,7 +345,7 @@ class Task(Struct):
             round=task.round,
             is_open=panel.is_open,
             created_at=moment(task.created_at),
-            due_at=instant(task.due),
+            due_at=instant(panel.due),
             expires_at=instant(task.expires_at),
             closes_at=instant(panel.closes_at),
             expiry=panel.expiry,

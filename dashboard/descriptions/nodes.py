@@ -45,6 +45,7 @@ class Node:
     required: whether it must be answered when what it belongs to is.
     blank: the value when it is left empty; UNSET leaves it out.
     default: what it begins with; UNSET for nothing.
+    keeps: whether what is there and not changed is handed back as it is, to the last digit.
     """
 
     label: str = ""
@@ -52,6 +53,7 @@ class Node:
     required: bool = False
     blank: Any = UNSET
     default: Any = UNSET
+    keeps: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +63,7 @@ class Leaf(Node):
     rules: keywords of JSON Schema with their limits.
     options: of choices.
     accept: media type of a file.
-    checker, pointer: the part of a schema that JSON is checked against.
-    keeps: whether what is sent back as it was shown is the default itself, to the last digit.
+    checker, pointer: the part of a schema that JSON is checked against, and what is kept.
     """
 
     kind: Kind
@@ -71,7 +72,6 @@ class Leaf(Node):
     accept: str = ""
     checker: Checker | None = None
     pointer: str = ""
-    keeps: bool = False
 
 
 class Condition(NamedTuple):
@@ -79,6 +79,11 @@ class Condition(NamedTuple):
 
     values: Mapping[str, tuple[Any, ...]]
     present: frozenset[str]
+
+    def only(self, name: str) -> "Condition":
+        """Return what it asks of one member."""
+        values = {key: wanted for key, wanted in self.values.items() if key == name}
+        return Condition(values, self.present & {name})
 
     def holds(self, found: Mapping[str, Any]) -> bool:
         """Say whether it holds for an object."""
@@ -140,15 +145,16 @@ def count_inputs(node: Node) -> int:
         branched = [one for branch in node.branches for one in branch.members.values()]
         return 1 + sum(map(count_inputs, [*node.members.values(), *branched]))
     if isinstance(node, Rows):
-        return 1 + max(max(1, node.least) * count_inputs(node.item), _count_values(node.default))
+        return 1 + max(max(1, node.least) * count_inputs(node.item), count_values(node.default))
     return 1
 
 
-def _count_values(value: Any) -> int:
+def count_values(value: Any) -> int:
+    """Return of how many parts a value is made."""
     if isinstance(value, dict):
-        return 1 + sum(map(_count_values, value.values()))
+        return 1 + sum(map(count_values, value.values()))
     if isinstance(value, list):
-        return 1 + sum(map(_count_values, value))
+        return 1 + sum(map(count_values, value))
     return 1
 
 

@@ -15,13 +15,24 @@ from dashboard.descriptions.json_schema import (
     has_key,
     split,
 )
-from dashboard.descriptions.nodes import Group, Kind, Leaf, Node, Rows, count_inputs, words
+from dashboard.descriptions.nodes import (
+    Group,
+    Kind,
+    Leaf,
+    Node,
+    Rows,
+    count_inputs,
+    count_values,
+    words,
+)
 from dashboard.descriptions.reading import DescriptionError, Source, a_list, a_string, names
 from dashboard.descriptions.schema import LONG, MAX_INPUTS, MAX_ROWS, read_part
 from dashboard.masking import MASK, is_secret
 
 KEY = "proposal"
 MAX_POINTER = 500
+MAX_TYPED = 4000
+"""Of larger values only the outermost is kept to its type: checking the rest takes too long."""
 
 
 class Change(NamedTuple):
@@ -97,6 +108,7 @@ def read_proposal(source: Source) -> Proposal | None:
     form = source.values.get("form")
     if isinstance(form, dict) and form.keys() in ({"django"}, {"pydantic"}):
         raise DescriptionError(source.at("form"), "must be a schema beside a proposal")
+    schema = (form, source.at("form")) if isinstance(form, dict) else None
     pointers = source.require("editable", _pointers)
     nothing: tuple[str, ...] = ()
     secrets = source.get("secrets", names, nothing)
@@ -109,10 +121,12 @@ def read_proposal(source: Source) -> Proposal | None:
             for one, _leaf in _leaves(find(value, pointer), pointer)
         ):
             raise DescriptionError(at, f"{pointer!r} is secret, so that nobody could edit it")
-        node = read_part(form, source.at("form"), pointer) if isinstance(form, dict) else None
-        editable[pointer] = _ask(node, find(value, pointer), pointer)
+        editable[pointer] = _ask(schema, find(value, pointer), pointer)
     if sum(map(count_inputs, editable.values())) > MAX_INPUTS:
-        editable = {pointer: _json(find(value, pointer), label_of(pointer)) for pointer in pointers}
+        editable = {
+            pointer: _ask(schema, find(value, pointer), pointer, as_json=True)
+            for pointer in pointers
+        }
     return Proposal(value, editable)
 
 
@@ -186,20 +200,48 @@ def _check_pointer(pointer: str, pointers: tuple[str, ...], value: Any, path: st
             raise DescriptionError(path, f"{pointer!r} lies within {other!r}")
 
 
-def _ask(node: Node | None, present: Any, pointer: str) -> Node:
+def _ask(
+    schema: tuple[Mapping[str, Any], str] | None,
+    present: Any,
+    pointer: str,
+    *,
+    as_json: bool = False,
+) -> Node:
     """Return the question for a part: as the schema asks, else as the present value is."""
+    label = label_of(pointer)
+    node = None if schema is None else read_part(*schema, pointer, as_json=as_json)
     if node is None:
-        return _node_of(present, label_of(pointer))
-    return _with_present(node, present, node.label or label_of(pointer))
-
-
-def _with_present(node: Node, present: Any, label: str) -> Node:
-    """Let a question of a schema begin with the present value; it must be answered."""
+        return _json(present, label) if as_json else _node_of(present, label)
+    if not as_json and _is_too_long(node, present):
+        return _ask(schema, present, pointer, as_json=True)
+    # It begins with the present value, and must be answered.
     is_needed = node.blank is UNSET
-    found: Node = replace(node, default=present, required=is_needed, label=label)
-    if isinstance(found, Leaf):
-        return replace(found, keeps=True)
-    return found
+    return replace(_keeping(node), default=present, required=is_needed, label=node.label or label)
+
+
+def _keeping(node: Node) -> Node:
+    """Let a question, and all below it, hand back as it is what nobody changes."""
+    if isinstance(node, Group):
+        members = {key: _keeping(one) for key, one in node.members.items()}
+        branches = tuple(
+            replace(one, members={key: _keeping(part) for key, part in one.members.items()})
+            for one in node.branches
+        )
+        return replace(node, keeps=True, members=members, branches=branches)
+    if isinstance(node, Rows):
+        return replace(node, keeps=True, item=_keeping(node.item))
+    return replace(node, keeps=True)
+
+
+def _is_too_long(node: Node, present: Any) -> bool:
+    """Whether there is a list that has no room in rows."""
+    if isinstance(node, Rows) and isinstance(present, list):
+        return len(present) > MAX_ROWS or any(_is_too_long(node.item, one) for one in present)
+    if isinstance(node, Group) and isinstance(present, dict):
+        return any(
+            _is_too_long(one, present[key]) for key, one in node.members.items() if key in present
+        )
+    return False
 
 
 def _node_of(value: Any, label: str) -> Node:
@@ -258,13 +300,31 @@ def _widened(node: Node) -> Node:
 
 def _json(value: Any, label: str) -> Leaf:
     """Ask for JSON: of the same kind, unless there is nothing yet."""
-    schema: dict[str, Any] = {}
-    if isinstance(value, dict | list):
-        schema = {"type": "object" if isinstance(value, dict) else "array"}
-    checker = checker_for(schema, KEY)
+    checker = checker_for(_schema_of(value, is_deep=count_values(value) <= MAX_TYPED), KEY)
     return Leaf(
         kind=Kind.JSON, label=label, default=value, required=True, checker=checker, keeps=True
     )
+
+
+def _schema_of(value: Any, *, is_deep: bool = True) -> dict[str, Any]:
+    """Return a schema of what is of the same kind as a value, if wanted all the way down."""
+    match value:
+        case dict() if is_deep:
+            properties = {key: _schema_of(one) for key, one in value.items()}
+            return {"type": "object", "properties": properties, "required": [*properties]}
+        case list() if is_deep and value:
+            first, *others = map(_schema_of, value)
+            return {"type": "array"} | (
+                {"items": first} if all(one == first for one in others) else {}
+            )
+        case None:
+            return {}
+    return {"type": _TYPES[type(value)]}
+
+
+_TYPES: Mapping[type, str] = {
+    bool: "boolean", dict: "object", float: "number", int: "integer", list: "array", str: "string",
+}  # fmt: skip
 
 
 def _leaves(value: Any, pointer: str = "") -> Iterator[tuple[str, Any]]:

@@ -89,8 +89,12 @@ class _Reader:
             if where in refs:
                 raise _UnknownError
             node = self.know(where, required=required, refs=(*refs, where))
-            return _outer(node, schema, is_nullable=is_nullable)
-        return self._know(schema, pointer, required=required, refs=refs)
+            node = _outer(node, schema, is_nullable=is_nullable)
+        else:
+            node = self._know(schema, pointer, required=required, refs=refs)
+        if isinstance(node, Leaf) and node.kind is not Kind.FILE:  # whose value is no text
+            return replace(node, checker=self.checker, pointer=pointer)
+        return node
 
     def as_json(self, pointer: str, *, required: bool) -> Leaf:
         """Return the field for JSON of a part of the schema."""
@@ -206,7 +210,8 @@ class _Reader:
         if isinstance(item, Leaf) and item.kind is Kind.CHOICE and item.blank is UNSET:
             rules = {"minItems": least, "maxItems": most}
             return Leaf(kind=Kind.CHOICES, options=item.options, rules=rules, **common)
-        if least > MAX_ROWS:
+        default = common["default"]
+        if least > MAX_ROWS or (isinstance(default, list) and len(default) > MAX_ROWS):
             raise _UnknownError
         is_unique = schema.get("uniqueItems") is True
         most = min(most, MAX_ROWS)
@@ -303,8 +308,13 @@ def read_schema(schema: Mapping[str, Any], path: str) -> Node:
     return _read(msgspec.json.encode(schema), path, "", is_root=True)
 
 
-def read_part(schema: Mapping[str, Any], path: str, pointer: str) -> Node | None:
-    """Return the questions for what a pointer leads to in a value; None when nothing is said."""
+def read_part(
+    schema: Mapping[str, Any], path: str, pointer: str, *, as_json: bool = False
+) -> Node | None:
+    """Return the questions for what a pointer leads to in a value; None when nothing is said.
+
+    ``as_json`` asks for all of it in one field.
+    """
     where = ""
     for key in split(pointer):
         where = _resolve(schema, where)
@@ -316,11 +326,11 @@ def read_part(schema: Mapping[str, Any], path: str, pointer: str) -> Node | None
             where = f"{where}/items"
         else:
             return None
-    return _read(msgspec.json.encode(schema), path, where, is_root=False)
+    return _read(msgspec.json.encode(schema), path, where, is_root=False, as_json=as_json)
 
 
 @lru_cache(maxsize=256)
-def _read(encoded: bytes, path: str, pointer: str, *, is_root: bool) -> Node:
+def _read(encoded: bytes, path: str, pointer: str, *, is_root: bool, as_json: bool = False) -> Node:
     schema = msgspec.json.decode(encoded)
     reader = _Reader(schema, checker_for(schema, path), path)
     if is_root and not _may_be_object(schema):
@@ -329,7 +339,7 @@ def _read(encoded: bytes, path: str, pointer: str, *, is_root: bool) -> Node:
     if has_key(schema, FORBIDDEN_KEY):
         raise DescriptionError(path, f"names {FORBIDDEN_KEY}")
     node = reader.read(pointer, required=True)
-    if count_inputs(node) > MAX_INPUTS:
+    if as_json or count_inputs(node) > MAX_INPUTS:
         return reader.as_json(pointer, required=True)
     return node
 

@@ -36,5 +36,6 @@ def snooze_menu(context: Context, task: HumanTask) -> dict[str, Any]:
         "pauses": [(one.value, one.label, end_of(one, now)) for one in Pause],
         "earliest": tomorrow.isoformat(),
         "next_page": context.get("next_page"),
+        "list_suffix": context.get("list_suffix", ""),
         "csrf_token": context.get("csrf_token"),
     }

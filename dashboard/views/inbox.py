@@ -53,8 +53,7 @@ def for_people(view: View) -> View:
         if not wants_fragment(request):
             return redirect_to_login(request.get_full_path(), login)
         # A fragment would end up with the sign-in page in its place: the whole page goes there.
-        details = _htmx(request)
-        page = (details and details.current_url_abs_path) or resolve_url("signoff:inbox")
+        page = current_path(request, resolve_url("signoff:inbox"))
         return HttpResponseClientRedirect(redirect_to_login(page, login).url)
 
     return never_cache(vary_on_headers("HX-Request", "HX-Request-Type")(guarded))
@@ -90,6 +89,13 @@ def wants_fragment(request: HttpRequest) -> bool:
     return request.headers.get("HX-Request-Type", "partial") == "partial"
 
 
+def current_path(request: HttpRequest, default: str) -> str:
+    """Return the address of the page that htmx asks from; the default where it does not say."""
+    details = _htmx(request)
+    path = details.current_url_abs_path if details else None
+    return path or default
+
+
 def _htmx(request: HttpRequest) -> HtmxDetails | None:
     return getattr(request, "htmx", None)
 
@@ -115,9 +121,8 @@ class TabLink:
 def read_list(request: HttpRequest, now: int) -> dict[str, Any]:
     """Read the list pane that a request asks for, as context."""
     tabs = tabs_of(request.user)
-    tab = chosen_tab(request, tabs)
-    filters = Filters.read(request.GET)
-    counts = count_open(request.user, now, tabs, shown=Shown(tab, filters))
+    tab, filters = shown = shown_in(request, tabs)
+    counts = count_open(request.user, now, tabs, shown=shown)
     after = Cursor.decode(request.GET.get("after", ""))
     return {
         "section": "inbox",
@@ -125,6 +130,7 @@ def read_list(request: HttpRequest, now: int) -> dict[str, Any]:
         "tab": tab,
         "filters": filters,
         "list_query": list_query(tab, filters),
+        "list_suffix": list_suffix(request),
         "due_choices": Due.choices,
         "priority_choices": [(name, label) for name, (_least, label) in PRIORITIES.items()],
         "tabs": TabLink.all_of(tabs, counts, tab),
@@ -140,6 +146,18 @@ def read_list(request: HttpRequest, now: int) -> dict[str, Any]:
 def list_query(tab: Tab, filters: Filters) -> str:
     """Return what the address of a list says of it."""
     return urlencode({"tab": tab.value} | filters.words)
+
+
+def list_suffix(request: HttpRequest) -> str:
+    """Return the end of an address that keeps the list of which a request speaks, if it does."""
+    if not request.GET.keys() & {"tab", *Filters.names()}:
+        return ""
+    return f"?{list_query(*shown_in(request, tabs_of(request.user)))}"
+
+
+def shown_in(request: HttpRequest, tabs: list[Tab]) -> Shown:
+    """Return the list of which a request speaks."""
+    return Shown(chosen_tab(request, tabs), Filters.read(request.GET))
 
 
 def chosen_tab(request: HttpRequest, tabs: list[Tab]) -> Tab:

@@ -88,7 +88,8 @@ def _answer(request: HttpRequest, link: links.OpenLink) -> HttpResponse:
         return _show(request, link, status=UNPROCESSABLE, form=form)
     actor = Actor.at(request, link.recipient, SignIn.LINK, link=link.key)
     try:
-        verdict = holding.decide_or_hold(link.task_id, actor, form.to_answer(), request.POST)
+        sent = form.to_give_back(request.POST)
+        verdict = holding.decide_or_hold(link.task_id, actor, form.to_answer(), sent)
     except links.DeadLinkError as error:  # it has ended since it was opened
         return _say(request, error.sentence, GONE)
     except NoSuchQuestionError:

@@ -15,7 +15,7 @@ from dashboard.clocks import local, near_text
 from dashboard.rights import RefusedError
 from dashboard.snoozing import Pause
 from dashboard.views.handling import REFUSED
-from dashboard.views.inbox import for_people
+from dashboard.views.inbox import for_people, list_suffix
 from dashboard.views.tasks import next_page, panel_for, respond
 from durable.clock import now_ms
 
@@ -62,7 +62,8 @@ def snooze(request: HttpRequest, promise_id: str) -> HttpResponse:
     sentence = _("“%(question)s” is snoozed. It comes back: %(time)s.")
     messages.success(request, sentence % {"question": task, "time": back})
     elsewhere = next_page(request, promise_id) if request.POST.get("next") else ""
-    return HttpResponseRedirect(elsewhere or reverse("signoff:inbox"), status=303)
+    back_to = f"{reverse('signoff:inbox')}{list_suffix(request)}"
+    return HttpResponseRedirect(elsewhere or back_to, status=303)
 
 
 @for_people

@@ -18,11 +18,20 @@ from dashboard.belongings import belongings_of
 from dashboard.decisions import OutdatedError
 from dashboard.drafts import drop_draft
 from dashboard.forms import DecisionForm, form_for
+from dashboard.inbox_queries import tabs_of
 from dashboard.models import HumanTask
 from dashboard.panels import Panel, read_panel
 from dashboard.permissions import visible_to
 from dashboard.rights import RefusedError
-from dashboard.views.inbox import TEMPLATE, for_people, read_list, wants_fragment
+from dashboard.views.inbox import (
+    TEMPLATE,
+    current_path,
+    for_people,
+    list_suffix,
+    read_list,
+    shown_in,
+    wants_fragment,
+)
 from durable.clock import now_ms
 
 PANEL = "dashboard/inbox/panel.html"
@@ -41,15 +50,28 @@ def show(request: HttpRequest, promise_id: str) -> HttpResponse:
 @for_people
 @require_safe
 def state(request: HttpRequest, promise_id: str) -> HttpResponse:
-    """Say what has become of a question, to a page that still shows its form.
+    """Say what has become of a question, to a page that still shows it as it was.
 
-    That it is over, or that somebody is about to answer it; nothing while it just waits.
+    That it is over, that somebody else has it now, or is about to answer it; nothing while it just
+    waits. ``holder`` is who had taken it on when the page was made.
     """
     panel = panel_for(request, promise_id)
-    if panel.is_open and not panel.others and "watched" not in request.GET:
+    holder = panel.task.claimed_by_id
+    has_moved = request.GET.get("holder", _key(holder)) != _key(holder)
+    if panel.is_open and not (panel.others or has_moved or "watched" in request.GET):
         return HttpResponse(status=204)
     partial = "about" if panel.is_open else "ended"
-    return render(request, f"{PANEL}#{partial}", {"panel": panel, "now": now_ms()})
+    context = {
+        "panel": panel,
+        "now": now_ms(),
+        "has_moved": has_moved,
+        "list_suffix": list_suffix(request),
+    }
+    return render(request, f"{PANEL}#{partial}", context)
+
+
+def _key(holder: Any) -> str:
+    return "" if holder is None else str(holder)
 
 
 @for_people
@@ -94,7 +116,8 @@ def decide(request: HttpRequest, promise_id: str) -> HttpResponse:
         return respond(request, panel, status=status)
     try:
         actor = Actor.of(request)
-        verdict = holding.decide_or_hold(promise_id, actor, form.to_answer(), request.POST)
+        sent = form.to_give_back(request.POST)
+        verdict = holding.decide_or_hold(promise_id, actor, form.to_answer(), sent)
     except NoSuchQuestionError:
         raise Http404 from None
     except RefusedError as error:
@@ -117,7 +140,9 @@ def decide(request: HttpRequest, promise_id: str) -> HttpResponse:
 
 def _goes_on(request: HttpRequest) -> bool:
     """Whether the next question opens by itself: where the panel is not a part of another page."""
-    return belongings_of(request.user).advances and not request.POST.get("next")
+    inbox = reverse("signoff:inbox")
+    is_elsewhere = request.POST.get("next") or not current_path(request, inbox).startswith(inbox)
+    return belongings_of(request.user).advances and not is_elsewhere
 
 
 def _go_on(
@@ -128,7 +153,7 @@ def _go_on(
     label = "" if option is None else option.label
     deed = wording.outcome_of(answer.name, label, by="", is_mine=True)
     sentence = _("%(deed)s: %(question)s") % {"deed": deed, "question": task}
-    url = reverse("signoff:task", args=[following.pk])
+    url = f"{reverse('signoff:task', args=[following.pk])}{list_suffix(request)}"
     if not wants_fragment(request):
         messages.success(request, sentence)
         return HttpResponseRedirect(url, status=303)
@@ -147,7 +172,14 @@ def panel_for(
 ) -> Panel:
     """Read a question for who asks; 404 when there is none for them."""
     panel = read_panel(
-        promise_id, request.user, now_ms(), form=form, late=late, refused=refused, reveal=reveal
+        promise_id,
+        request.user,
+        now_ms(),
+        form=form,
+        late=late,
+        refused=refused,
+        reveal=reveal,
+        shown=shown_in(request, tabs_of(request.user)),
     )
     if panel is None:
         raise Http404
@@ -160,7 +192,8 @@ def respond(request: HttpRequest, panel: Panel, *, status: int = 200) -> HttpRes
     if wants_fragment(request):
         # Where the panel is on another page, it stays there.
         next_url = request.POST.get("next", "")
-        context = {"panel": panel, "now": now, "next_page": next_url}
+        suffix = list_suffix(request)
+        context = {"panel": panel, "now": now, "next_page": next_url, "list_suffix": suffix}
         return render(request, PANEL, context, status=status)
     context = read_list(request, now) | {"panel": panel}
     return render(request, TEMPLATE, context, status=status)
@@ -178,4 +211,4 @@ def next_page(request: HttpRequest, promise_id: str) -> str:
         wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     ):
         return wanted
-    return reverse("signoff:task", args=[promise_id])
+    return f"{reverse('signoff:task', args=[promise_id])}{list_suffix(request)}"

@@ -331,6 +331,14 @@ def test_same_item_twice_is_refused_where_items_are_unique():
     assert values_of(schema, {"values/x/0": "1", "values/x/1": "2"}) == {"x": [1, 2]}
 
 
+def test_list_that_begins_too_long_for_rows_is_json():
+    many = {"type": "array", "items": {"type": "integer"}, "default": [*range(101)]}
+
+    [part] = questions(form_of(x=many)).parts
+    assert part.leaf.kind is Kind.JSON
+    assert values_of(form_of(x=many), {"values/x": part.sent}) == {"x": [*range(101)]}
+
+
 def test_list_of_lists_keeps_its_shape():
     schema = form_of(x={"type": "array", "items": {"type": "array", "items": {"type": "integer"}}})
     data = [("values/x", "0"), ("values/x", "1"), ("values/x/1/0", "7"), ("values/x/1/1", "8")]
@@ -376,6 +384,18 @@ def test_wrong_input_under_a_condition_that_does_not_hold_is_no_error():
     assert found == {"kind": "full", "all": False}
 
 
+def test_file_under_a_condition_that_does_not_hold_is_no_error():
+    schema = form_of(["kind"], kind={"enum": ["full", "part"]}) | {
+        "if": {"properties": {"kind": {"const": "part"}}, "required": ["kind"]},
+        "then": {"properties": {"doc": {"type": "string", "format": "binary"}}},
+    }
+    large = {"values/doc": upload(b"x" * (MAX_FILE + 1))}
+
+    assert values_of(schema, {"values/kind": "full"}, large) == {"kind": "full"}
+    large = {"values/doc": upload(b"x" * (MAX_FILE + 1))}
+    assert [where for where, _ in faults_of(schema, {"values/kind": "part"}, large)] == ["doc"]
+
+
 def test_several_conditions_stand_under_all_of():
     schema = form_of(
         ["age"], age={"type": "integer"}, tick={"type": "boolean"}, code={"type": "string"}
@@ -412,6 +432,38 @@ def test_page_says_when_a_field_counts_and_tells_the_script(mia):
     assert "Unless Kind is part." in page
     assert "Required if Kind is part." in page
     assert "&quot;values/kind&quot;: [&quot;part&quot;]" in page
+
+
+@pytest.mark.parametrize(
+    ("kind", "present"),
+    [
+        ({"const": "part"}, []),
+        ({"const": "full"}, ["values/kind"]),
+        ({"type": "string", "readOnly": True}, ["values/kind"]),
+    ],
+)
+def test_script_is_told_of_fields_that_have_no_input(kind, present):
+    schema = form_of(kind=kind) | {key: REASON[key] for key in ("if", "then")}
+    schema["then"] = {"properties": {"amount": {"type": "integer"}}}
+
+    asked = questions(schema, {"values/amount": "5"})
+
+    [condition] = [json.loads(part.when) for part in asked.parts if part.when]
+    assert condition == {"wanted": True, "values": {}, "present": present}
+    assert ("amount" in asked.clean()) is (not present)
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+def test_time_at_the_edge_of_the_calendar_is_wrong_or_right_and_no_crash(settings, zone):
+    settings.TIME_ZONE = zone
+    schema = form_of(x={"type": "string", "format": "date-time", "default": "0001-01-01T00:00:00Z"})
+
+    assert questions(schema).parts[0].html
+    for moment in ("0001-01-01T00:00", "9999-12-31T23:59"):
+        asked = questions(schema, {"values/x": moment})
+        assert asked.clean() or [str(one.message) for one in asked.faults] == [
+            "Enter a valid date/time."
+        ]
 
 
 # --- What is shown ---
@@ -951,6 +1003,20 @@ def test_wrong_file_is_refused(mia, data, problem):
     assert is_open()
 
 
+def test_form_begins_with_a_file(mia):
+    kept = {"name": "a.txt", "type": "text/plain", "base64": "YWJj"}
+    doc = {"type": "string", "format": "binary", "default": kept}
+    ask("q", users=["mia"], form=form_of(["doc"], doc=doc))
+    wrong = doc | {"default": {"name": "b.txt"}}
+    ask("wrong", users=["mia"], form=form_of(["doc"], doc=wrong))
+
+    assert "a.txt is attached" in mia.get(task_url("q")).text
+    assert "b.txt is attached" not in mia.get(task_url("wrong")).text
+    answer(mia, "q")
+    assert written() == {"doc": kept}
+    assert post(mia, "wrong").status_code == 422
+
+
 def test_file_has_the_media_type_that_is_wanted(mia):
     schema = {"type": "string", "contentEncoding": "base64", "contentMediaType": "image/png"}
     ask("q", users=["mia"], form=form_of(["doc"], doc=schema))
@@ -1064,6 +1130,33 @@ def test_django_form_says_what_is_wrong(mia, amount, problem):
     assert response.status_code == 422
     assert problem in response.text
     assert f'value="{amount}"' in response.text
+    assert is_open()
+
+
+@pytest.mark.usefixtures("listed")
+def test_draft_of_a_django_form_comes_back_unchecked(mia):
+    ask("q", users=["mia"], form={"django": "refund"})
+    draft = {"filled": "1", "values-amount": "0", "values-kinds": ["b"], "values-sure": "on"}
+    mia.post(f"{task_url('q')}draft/", draft)
+
+    page = mia.get(task_url("q")).text
+
+    assert 'name="values-amount" value="0"' in page
+    assert '<option value="b" selected>' in page
+    assert page.count(" checked") == 1
+    assert "Ensure this value" not in page
+    assert "aria-invalid" not in page
+    assert mia.post(f"{task_url('q')}decide/", draft | {"answer": "approve"}).status_code == 422
+
+
+@pytest.mark.usefixtures("listed")
+def test_django_form_is_not_answered_by_a_button_alone(mia):
+    ask("q", users=["mia"], form={"django": "refund"})
+
+    response = answer(mia, "q")
+
+    assert response.status_code == 422
+    assert "There is a form to fill in." in response.text
     assert is_open()
 
 

@@ -169,6 +169,44 @@ def test_what_is_not_editable_cannot_be_changed(program):
     }
 
 
+def test_what_the_schema_says_nothing_of_goes_along_with_its_row(program):
+    line = {
+        "type": "object",
+        "properties": {"id": {"readOnly": True}, "count": {"type": "integer"}},
+    }
+    form = {
+        "type": "object",
+        "properties": {
+            "lines": {"type": "array", "items": line},
+            "at": {"type": "string", "format": "date-time"},
+        },
+    }
+    at = "2026-05-31T14:00:00+02:00"
+    lines = [{"id": one, "text": f"t{one}", "count": 1} for one in (1, 2, 3)]
+    for one in ("q", "r"):
+        ask(
+            one,
+            users=["mia"],
+            proposal={"lines": lines, "at": at},
+            editable=["/lines", "/at"],
+            form=form,
+        )
+
+    kept = [{"id": 3, "text": "t3", "count": 9}, {"text": "t2", "count": 1}, {"count": 5}]
+    assert program.answer("q", values={"lines": kept, "at": at}).status_code == 200
+    assert value_of("q")["values"]["lines"] == [
+        {"id": 3, "text": "t3", "count": 9},
+        {"id": 2, "text": "t2", "count": 1},
+        {"id": 1, "text": "t1", "count": 5},
+    ]
+    assert value_of("q")["values"]["at"] == at
+    other = [{"id": 4, "text": "t4", "count": 1}]
+    assert errors(program.answer("r", values={"lines": other})) == {
+        "values.lines[0].id": "This part cannot be changed.",
+        "values.lines[0].text": "Nothing of this name is asked for.",
+    }
+
+
 def test_a_proposal_that_is_a_list(program):
     ask("q", users=["mia"], proposal=[1, 2], editable=["/0"])
 
@@ -250,6 +288,8 @@ def test_all_that_is_wrong_is_listed_with_its_path(program):
                 "price": 12.5,
                 "agree": "on",
                 "note": "x" * 21,
+                "day": "05/31/2026",
+                "at": "2026-05-31T14:00:00",
                 "size": "XL",
                 "colours": "red",
                 "kind": "other",
@@ -266,6 +306,8 @@ def test_all_that_is_wrong_is_listed_with_its_path(program):
         "values.price": "This must be text.",
         "values.agree": "This must be true or false.",
         "values.note": "Write 20 characters at most.",
+        "values.day": "This must be a date, such as 2026-05-31.",
+        "values.at": "This must be a time with its zone, such as 2026-05-31T14:00:00Z.",
         "values.size": "Choose one of these.",
         "values.colours": "This must be a list.",
         "values.kind": "This part cannot be changed.",

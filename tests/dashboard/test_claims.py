@@ -1,5 +1,7 @@
 """Taking a question on, giving it back, handing it over."""
 
+import re
+
 import pytest
 
 from dashboard import sweep
@@ -107,6 +109,31 @@ def test_giving_it_back_frees_it(mia, jon):
     entry = AuditEntry.objects.get(target="q", action=Action.RELEASE)
     assert (entry.reason, entry.state_before) == ("no time", "mia")
     assert answer(jon, "q").status_code == 303
+
+
+def test_an_open_page_hears_that_it_was_handed_over_or_given_back(mia, jon):
+    ask("q", users=["mia", "jon"])
+    boss = client_of(make_user("boss", rights=("manage_tasks", "settle_any")))
+
+    def watch(client):
+        [address] = re.findall(r'hx-get="([^"]+/state/[^"]*)"', client.get(task_url("q")).text)
+        return lambda: client.get(address.replace("&amp;", "&"))
+
+    free = watch(jon)
+    assert free().status_code == 204
+    mia.post(f"{task_url('q')}claim/")
+    assert "Mia has taken this on now." in free().text
+    held, locked = watch(mia), watch(jon)
+    assert (held().status_code, locked().status_code) == (204, 204)
+
+    boss.post(f"{task_url('q')}hand-over/", {"to": "jon"})
+    assert "Jon has taken this on now." in held().text
+    assert "This is with you now." in locked().text
+    assert "Show it as it is now" in locked().text
+    held, locked = watch(jon), watch(mia)
+    jon.post(f"{task_url('q')}release/")
+    assert "Nobody has taken this on any more." in held().text
+    assert "Nobody has taken this on any more." in locked().text
 
 
 def test_others_cannot_give_it_back_but_managers(mia, jon):

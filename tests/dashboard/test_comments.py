@@ -1,14 +1,18 @@
 """Remarks, questions back to the requester, and what was begun to be written."""
 
+import json
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import pytest
+import time_machine
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from dashboard.answering import Actor, Answer
 from dashboard.channels.announcing import announce
 from dashboard.decisions import decide
+from dashboard.drafts import keep_fields
 from dashboard.links import make_link
 from dashboard.models import Action, AuditEntry, Comment, Draft, HumanTask
 from dashboard.rights import RefusedError
@@ -112,6 +116,26 @@ def test_the_page_says_that_the_deadline_stands_still(mia, asker):
     assert "Ann replied; the deadline goes on" in page
 
 
+def test_list_and_api_say_that_the_deadline_stands_still(mia, asker):
+    with time_machine.travel(datetime(2026, 5, 20, 10, tzinfo=UTC), tick=False) as clock:
+        ask("q", tags=child_of("run-1"), users=["mia"], due="2026-05-20T12:00:00Z")
+        ask("none", tags=child_of("run-1", 2), users=["mia"])
+        say(mia, "Which order?", "asked")
+        say(mia, "Which order?", "asked", "none")
+        clock.shift(3 * 3600)
+
+        page = mia.get("/inbox/").text
+        program = Program(User.objects.get(username="mia"))
+        [late, _] = program.get("human-tasks").json()["items"]
+        alone = program.get("human-tasks/q").json()
+
+    assert "2 h left, stands still" in page
+    assert "is-overdue" not in page
+    assert page.count("waits for the requester") == 2
+    for found in (late, alone):
+        assert (found["due_at"], found["waits_for_requester"]) == ("2026-05-20T15:00:00Z", True)
+
+
 def test_only_the_requester_replies_and_only_when_asked(mia, asker):
     ask("q", tags=child_of("run-1"), users=["mia"])
 
@@ -201,6 +225,28 @@ def test_two_steps_at_the_same_time_take_two_people_as_well():
         )
         # Who answers the later step first was not asked for another person yet.
         assert order in ([first], [second, first])
+
+
+def test_a_draft_keeps_what_is_typed_beside_files(mia):
+    doc = {"type": "string", "format": "binary"}
+    ask("q", users=["mia"], form={"type": "object", "properties": {"doc": doc}})
+    data = {"filled": "1", "comment": "typed"}
+    kept = json.dumps({"name": "a.txt", "type": "text/plain", "base64": "AAAA" * 80_000})
+
+    said = mia.post(f"{task_url('q')}draft/", data | {"values/doc~kept": kept})
+
+    assert said.text == "Draft kept"
+    page = mia.get(task_url("q")).text
+    assert "typed" in page
+    assert "a.txt is attached" in page
+    keep_fields(
+        HumanTask.objects.get(pk="q"),
+        User.objects.get(username="mia"),
+        {"filled": ["1"], "comment": ["later"], "values/doc~kept": [kept] * 13},
+    )
+    page = mia.get(task_url("q")).text
+    assert "later" in page
+    assert "is attached" not in page
 
 
 def test_a_draft_survives_until_the_answer(mia):

@@ -295,6 +295,32 @@ def test_a_deputy_of_two_answers_for_the_one_who_may(mia, jon):
     assert deputies_of(task, [mia]) == []
 
 
+@pytest.mark.parametrize("named", [["mia"], ["mia", "jon"]])
+def test_what_somebody_has_taken_on_is_their_deputys_to_answer(mia, jon, named):
+    go_away(mia, jon, task_type="invoice")
+    for name, kind, holder in (
+        ("q", "invoice", mia),
+        ("other", "offer", mia),
+        ("taken", "invoice", make_user("eve")),
+    ):
+        ask(name, users=[*named, "eve"], type=kind)
+        client_of(holder).post(f"{task_url(name)}claim/")
+    client = client_of(jon)
+
+    page = client.get("/inbox/").text
+    assert "Title of q" in page
+    assert "taken on by Mia Kern" in page
+    assert "Title of other" not in page
+    assert "Title of taken" not in page
+    assert 'tab-count">1<' in page
+    assert "You answer for Mia Kern, who is away." in client.get(task_url("q")).text
+    assert answer(client, "q").status_code == 303
+    entry = AuditEntry.objects.get(target="q", action=Action.APPROVE)
+    assert (entry.actor, entry.on_behalf_of) == (jon, mia)
+    for name in ("other", "taken"):
+        assert answer(client, name).status_code in {403, 404}
+
+
 @pytest.mark.parametrize("seed", range(25))
 def test_nobody_fills_a_requirement_that_they_may_not(mia, seed):
     """Whatever the policy: what a deputy for a group fills is for the group, or for anyone."""

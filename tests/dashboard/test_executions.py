@@ -292,7 +292,7 @@ def test_only_executions_are_listed(viewer):
 
 
 def test_started_by(viewer):
-    user = make_user("jon")
+    user = make_user("jon", first_name="Jon", last_name="Berg")
     for name in ("jon", "shop", "gone", "odd"):
         by = {"jon": f"user:{user.pk}", "shop": "token:shop", "gone": "user:999999"}
         start(name, by=by.get(name, "user:nonsense"))
@@ -303,8 +303,9 @@ def test_started_by(viewer):
         "user nonsense",
         "user 999999",
         "token shop",
-        "jon",
+        "Jon Berg",
     ]
+    assert "by Jon Berg" in html(viewer.get("/executions/jon/"))
 
 
 # --- Filters and pages ---

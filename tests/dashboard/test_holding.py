@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from django.db.models import F
 from django.test import Client
@@ -94,9 +95,12 @@ def test_htmx_gets_the_panel_with_a_clock(mia):
 
 
 def test_taking_it_back_returns_what_was_typed(mia):
-    form = {"type": "object", "properties": {"amount": {"type": "integer"}}}
+    file = {"type": "string", "format": "binary"}
+    form = {"type": "object", "properties": {"amount": {"type": "integer"}, "doc": file}}
     ask("q", users=["mia"], undo=30, form=form)
-    answer(mia, "q", comment="a long text", filled="1", **{"values/amount": "42"})
+    doc = SimpleUploadedFile("a.txt", b"abc", "text/plain")
+    fields = {"values/amount": "42", "values/doc": doc}
+    answer(mia, "q", comment="a long text", filled="1", **fields)
     execution = Promise.objects.get(function=holding.FUNCTION).pk
 
     assert mia.post(f"{task_url('q')}take-back/").status_code == 303
@@ -104,6 +108,7 @@ def test_taking_it_back_returns_what_was_typed(mia):
     page = mia.get(task_url("q")).text
     assert "a long text" in page
     assert 'value="42"' in page
+    assert "a.txt is attached" in page
     assert "Undo" not in page
     assert state_of() == PromiseState.PENDING
     assert state_of(execution) == PromiseState.REJECTED_CANCELED

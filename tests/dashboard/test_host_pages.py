@@ -112,6 +112,18 @@ def test_an_answer_that_can_be_taken_back_stays_on_the_page(mia):
     assert Promise.objects.get(pk="q").state == PromiseState.PENDING
 
 
+def test_taking_it_on_and_remarks_stay_on_the_page(mia):
+    ask("q", users=["mia"])
+    page = mia.get("/orders/q/").text
+    assert page.count('name="next" value="/orders/q/"') >= 5
+
+    for act, data in (("claim", {}), ("comment", {"kind": "remark", "text": "x"}), ("release", {})):
+        sent = mia.post(f"{task_url('q')}{act}/", data | {"next": "/orders/q/"})
+        assert sent["Location"] == "/orders/q/"
+    part = mia.post(f"{task_url('q')}claim/", {"next": "/orders/q/"}, headers=HTMX).text
+    assert 'name="next" value="/orders/q/"' in part
+
+
 def test_who_asked_sees_it_and_has_nothing_to_press(mia):
     eve = client_of(make_user("eve"))
     ask("q", title="Pay?", users=["mia"])

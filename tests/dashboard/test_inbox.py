@@ -519,6 +519,72 @@ def test_next_question_is_the_next_of_the_list(mia):
     assert nexts == ["b", "a", "a", None]
 
 
+def test_next_question_is_of_the_list_that_one_came_from(mia):
+    for name, kind in (("a", "offer"), ("b", "invoice"), ("c", "offer"), ("d", "offer")):
+        ask(name, title=name, users=["mia"], type=kind)
+    ask("taken", title="taken", users=["mia", "jon"], type="offer")
+    client_of(make_user("jon")).post(f"{task_url('taken')}claim/")
+    listed = "?tab=mine&type=offer"
+    suffix = listed.replace("&", "&amp;")
+    page = mia.get(f"{task_url('a')}{listed}").text
+    assert f'action="{task_url("a")}decide/{suffix}"' in page
+    assert f'action="{task_url("a")}claim/{suffix}"' in page
+
+    sent = mia.post(f"{task_url('a')}decide/{listed}", {"answer": "approve"})
+    assert sent["Location"] == f"{task_url('a')}{listed}"
+    page = mia.get(sent["Location"]).text
+    assert f'href="{task_url("c")}{suffix}"' in page
+    assert titles(mia.get(sent["Location"])) == ["c", "d", "taken"]
+    part = mia.post(f"{task_url('c')}decide/{listed}", {"answer": "approve"}, headers=FRAGMENT).text
+    assert f'href="{task_url("d")}{suffix}"' in part
+    part = mia.post(f"{task_url('d')}decide/{listed}", {"answer": "approve"}, headers=FRAGMENT).text
+    assert "That was the last one of this list." in part
+    mia.post("/preferences/", {"advances": "on"})
+    ask("e", title="e", users=["mia"], type="offer")
+    ask("f", title="f", users=["mia"], type="offer")
+    sent = mia.post(f"{task_url('e')}decide/{listed}", {"answer": "approve"})
+    assert sent["Location"] == f"{task_url('f')}{listed}"
+    kept = mia.post(f"{task_url('f')}snooze/{listed}", {"pause": "hour"})
+    assert kept["Location"] == f"/inbox/{listed}"
+
+
+@pytest.mark.parametrize("tab", ["waiting", "done", "snoozed"])
+def test_from_a_list_of_others_the_next_question_is_of_those_to_answer(mia, tab):
+    ask("a", users=["mia"])
+    ask("b", users=["mia"])
+
+    mia.post(f"{task_url('a')}decide/?tab={tab}", {"answer": "approve"})
+
+    assert mia.get(f"{task_url('a')}?tab={tab}").context["panel"].next.pk == "b"
+
+
+def test_button_for_all_says_how_many_they_are(mia):
+    ask_many(PAGE_SIZE + 2, users=["mia", "jon"])
+    ask("other", users=["mia"], type="offer")
+    jon = client_of(make_user("jon"))
+    jon.post(f"{task_url('q-000')}claim/")
+
+    for query, count in (
+        ("", PAGE_SIZE + 2),
+        ("?tab=mine", PAGE_SIZE + 2),
+        ("?tab=unclaimed", PAGE_SIZE + 2),
+        ("?tab=mine&q=q-", PAGE_SIZE + 1),
+    ):
+        assert f"All {count} that match…" in mia.get(f"/inbox/{query}").text
+    assert "that match…" not in mia.get("/inbox/?type=offer").text
+
+
+def test_long_context_is_folded_and_the_address_can_be_copied(mia):
+    ask("short", users=["mia"], context="a\n" * 20)
+    for name, context in (("lines", "a\n" * 21), ("long", "b" * 2000)):
+        ask(name, users=["mia"], context=context)
+        assert "Show all" in mia.get(task_url(name)).text
+
+    page = mia.get(task_url("short")).text
+    assert "Show all" not in page
+    assert 'data-copy-text="http://testserver/inbox/short/"' in page
+
+
 def test_more_of_what_is_done(mia):
     ask_many(PAGE_SIZE + 2, users=["mia"])
     for place in range(PAGE_SIZE + 2):

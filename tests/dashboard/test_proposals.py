@@ -223,6 +223,131 @@ def test_part_of_a_schema_must_be_answered():
     assert str(questions.faults[0].message) == "Fill this in."
 
 
+def object_of(required=(), **properties):
+    return {"type": "object", "properties": properties, "required": list(required)}
+
+
+ORDERED = {
+    "order": {
+        "id": 7,
+        "text": " as agreed ",
+        "at": "2026-05-31T14:00:00+02:00",
+        "tags": ["b", "a"],
+        "notes": [],
+        "to": {"city": ""},
+        "lines": [{"id": 1, "text": "Ink", "count": 2}, {"id": 2, "text": "Glue", "count": 3}],
+    }
+}
+ORDER_FORM = object_of(
+    order=object_of(
+        id={"type": "integer", "readOnly": True},
+        text={"type": "string"},
+        at={"type": "string", "format": "date-time"},
+        tags={"type": "array", "items": {"enum": ["a", "b"]}},
+        notes={"type": "array", "items": {"type": "string"}},
+        to=object_of(city={"type": "string"}),
+        lines={
+            "type": "array",
+            "items": object_of(id={"type": "integer", "readOnly": True}, count={"type": "integer"}),
+        },
+    )
+)
+ORDER_AS_SENT = [
+    ("values/order/text", " as agreed "),
+    ("values/order/at", "2026-05-31T12:00"),
+    ("values/order/tags", "a"),  # in the order of the page
+    ("values/order/tags", "b"),
+    ("values/order/to/city", ""),
+    ("values/order/lines", "0"),
+    ("values/order/lines/0/count", "2"),
+    ("values/order/lines", "1"),
+    ("values/order/lines/1/count", "3"),
+]
+
+
+def test_part_under_a_schema_stays_as_it_is_all_the_way_down():
+    found = values_of(ORDERED, ["/order"], ORDER_AS_SENT, form=ORDER_FORM)
+
+    assert same(found, ORDERED)
+    shown = [
+        part.name
+        for top in asked(ORDERED, ["/order"], form=ORDER_FORM).parts
+        for part in top.walk()
+    ]
+    assert {"values/order/id", "values/order/lines/1/text"} <= {*shown}
+
+
+def test_what_the_schema_says_nothing_of_stays_with_its_row():
+    pairs = [(name, text) for name, text in ORDER_AS_SENT if "lines/0" not in name]
+    pairs = [pair for pair in pairs if pair != ("values/order/lines", "0")]
+    new = [("values/order/lines", "2"), ("values/order/lines/2/count", "9")]
+
+    found = values_of(ORDERED, ["/order"], [*pairs, *new], form=ORDER_FORM)
+
+    assert same(found["order"]["lines"], [{"id": 2, "text": "Glue", "count": 3}, {"count": 9}])
+
+
+def test_lists_that_are_emptied_stay_lists():
+    pairs = [pair for pair in ORDER_AS_SENT if "/lines" not in pair[0] and "/tags" not in pair[0]]
+
+    found = values_of(ORDERED, ["/order"], pairs, form=ORDER_FORM)["order"]
+
+    assert (found["lines"], found["tags"], found["notes"]) == ([], [], [])
+
+
+@pytest.mark.parametrize(
+    ("present", "schema", "sent", "problem"),
+    [
+        ("abc", {"type": "integer", "maximum": 4}, "abc", "Enter a whole number."),
+        ("x", {"enum": ["a"]}, "", "Choose one of these."),
+        (None, {"type": "integer"}, "", "Fill this in."),
+        ("soon", {"type": "string", "format": "date"}, "soon", "Enter a valid date."),
+        ("abc", {"type": "string", "format": "decimal", "minimum": 1}, "abc", "Enter a number"),
+        ([1], {"type": "object"}, "[1]", "[1] is not of type 'object'"),
+    ],
+)
+def test_proposed_value_that_breaks_the_schema_is_not_approved(present, schema, sent, problem):
+    form = object_of(a=schema)
+    questions = asked({"a": present}, ["/a"], [("values/a", sent)], form=form)
+
+    assert questions.clean() is None
+    assert str(questions.faults[0].message).startswith(problem)
+
+
+def test_list_that_is_too_long_for_rows_is_json_that_the_schema_checks():
+    many = {"a": [{"n": one} for one in range(120)]}
+    form = object_of(a={"type": "array", "items": object_of(["n"], n={"type": "integer"})})
+
+    assert same(values_of(many, ["/a"], as_sent(many, ["/a"], form=form), form=form), many)
+    questions = asked(many, ["/a"], [("values/a", '[{"n": "1"}]')], form=form)
+    assert questions.clean() is None
+    assert "is not of type 'integer'" in str(questions.faults[0].message)
+
+
+def test_json_of_a_large_proposal_keeps_its_types():
+    many = {"rows": [{"a": 1, "b": "x", "c": [0.5], "d": True} for _ in range(200)]}
+
+    questions = asked(many, ["/rows"], [("values/rows", '[{"a": "1", "b": 2, "c": [], "d": 1}]')])
+
+    assert questions.clean() is None
+    assert [str(one.message) for one in questions.faults] == [
+        "/0/a: '1' is not of type 'integer'",
+        "/0/b: 2 is not of type 'string'",
+        "/0/d: 1 is not of type 'boolean'",
+    ]
+
+
+def test_rows_beyond_the_most_are_shown_to_be_taken_away():
+    many = {"a": [1, 2, 3, 4, 5]}
+    form = object_of(a={"type": "array", "items": {"type": "integer"}, "maxItems": 2})
+
+    [part] = asked(many, ["/a"], form=form).parts
+    assert len(part.rows) == 5
+    questions = asked(many, ["/a"], as_sent(many, ["/a"], form=form), form=form)
+    assert questions.clean() is None
+    assert [str(one.message) for one in questions.faults] == ["2 at most."]
+
+
 # --- Mistakes in the description ---
 
 
@@ -346,6 +471,20 @@ def test_page_shows_what_is_proposed_beside_the_fields_and_the_rest_as_facts(mia
     assert page.count("Proposed") == 2
     assert "Lines / 1 / Text" in page
     assert "Ink" in page
+
+
+def test_page_says_what_is_proposed_in_the_words_of_the_choices(mia):
+    titled = [{"const": 1, "title": "One"}, {"const": 2, "title": "Two"}]
+    form = object_of(n={"oneOf": titled}, ns={"type": "array", "items": {"oneOf": titled}})
+    ask("q", users=["mia"], proposal={"n": 2, "ns": [2, 1]}, editable=["/n", "/ns"], form=form)
+
+    page = mia.get(task_url("q")).text
+
+    assert [
+        line.partition("</span> ")[2].partition("</span>")[0]
+        for line in page.splitlines()
+        if "part-old-label" in line
+    ] == ["Two", "Two, One"]
 
 
 def test_edited_proposal_is_handed_back(mia):

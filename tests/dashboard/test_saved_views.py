@@ -584,6 +584,18 @@ def test_auto_advance_does_not_leave_another_page(mia):
     assert answer(mia, "a", next="/executions/")["Location"] == "/executions/"
 
 
+@pytest.mark.parametrize(("page", "goes_on"), [("/inbox/a/", True), ("/executions/a/", False)])
+def test_auto_advance_of_a_fragment_does_not_leave_another_page(mia, page, goes_on):
+    ask("a", users=["mia"])
+    ask("b", users=["mia"])
+    mia.post("/preferences/", {"advances": "on"})
+    headers = {"HX-Request": "true", "HX-Current-URL": f"http://testserver{page}"}
+
+    response = mia.post(f"{task_url('a')}decide/", {"answer": "reject"}, headers=headers)
+
+    assert ("HX-Location" in response) is goes_on
+
+
 def test_who_has_voted_is_offered_the_next_question(mia, jon):
     policy = {"all_of": [{"user": "mia"}, {"user": "jon"}]}
     ask("a", policy=policy)
