@@ -92,6 +92,7 @@ def hand_over(promise_id: str, actor: Actor, to: AbstractBaseUser, note: str = "
     elif not permissions.has(actor.user, permissions.MANAGE_TASKS):
         capacity_of(task, actor.user)
     holder = task.claimed_by_id
+    giver = actor.user.pk if holder is None else holder
     _free(task)
     try:
         capacity_of(task, to)
@@ -101,8 +102,8 @@ def hand_over(promise_id: str, actor: Actor, to: AbstractBaseUser, note: str = "
         held = _open(task).filter(claimed_by=holder)
         if not held.update(claimed_by=to.pk, **_times(task)):
             raise RefusedError(_why_not(task))
-        _pass_draft_on(task, actor.user.pk if holder is None else holder, to)
-        if to.pk != holder:
+        _pass_draft_on(task, giver, to)
+        if to.pk != giver:
             attendance.restart(task.pk)
         if to.pk != actor.user.pk:
             tell_of_hand_over(task, to)
