@@ -1,6 +1,7 @@
 """Taking a question on, giving it back, and handing it to somebody else."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
@@ -19,6 +20,15 @@ from durable.clock import now_ms
 from durable.conf import database_alias
 
 BATCH = 500
+MOST = 200
+"""How many are taken on at once by one request."""
+
+
+class Tried(NamedTuple):
+    """What became of one question of several: why it was left; empty if it was taken on."""
+
+    promise_id: str
+    problem: str
 
 
 def claim(promise_id: str, actor: Actor) -> HumanTask:
@@ -37,6 +47,24 @@ def claim(promise_id: str, actor: Actor) -> HumanTask:
         elif not _open(task).filter(claimed_by=actor.user.pk).exists():
             raise RefusedError(_why_not(task))
     return task
+
+
+def claim_each(promise_ids: Iterable[str], actor: Actor) -> list[Tried]:
+    """Take questions on, each by itself and once; those beyond ``MOST`` are left."""
+    ids = list(dict.fromkeys(promise_ids))
+    beyond = _("Take on %(count)d at most at a time.") % {"count": MOST}
+    found = [Tried(one, _try(one, actor)) for one in ids[:MOST]]
+    return found + [Tried(one, beyond) for one in ids[MOST:]]
+
+
+def _try(promise_id: str, actor: Actor) -> str:
+    try:
+        claim(promise_id, actor)
+    except NoSuchQuestionError:
+        return str(_("It is not there any more."))
+    except RefusedError as error:
+        return str(error.sentence)
+    return ""
 
 
 def release(promise_id: str, actor: Actor, note: str = "") -> HumanTask:
@@ -64,6 +92,7 @@ def hand_over(promise_id: str, actor: Actor, to: AbstractBaseUser, note: str = "
     elif not permissions.has(actor.user, permissions.MANAGE_TASKS):
         capacity_of(task, actor.user)
     holder = task.claimed_by_id
+    giver = actor.user.pk if holder is None else holder
     _free(task)
     try:
         capacity_of(task, to)
@@ -73,8 +102,9 @@ def hand_over(promise_id: str, actor: Actor, to: AbstractBaseUser, note: str = "
         held = _open(task).filter(claimed_by=holder)
         if not held.update(claimed_by=to.pk, **_times(task)):
             raise RefusedError(_why_not(task))
-        _pass_draft_on(task, actor.user.pk if holder is None else holder, to)
-        attendance.restart(task.pk)
+        _pass_draft_on(task, giver, to)
+        if to.pk != giver:
+            attendance.restart(task.pk)
         if to.pk != actor.user.pk:
             tell_of_hand_over(task, to)
         auditing.record(

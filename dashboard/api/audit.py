@@ -6,6 +6,7 @@ from django.http import StreamingHttpResponse
 from django.utils.translation import gettext as _
 from msgspec import Struct
 
+from dashboard.api.lookups import place_of
 from dashboard.api.operations import Call, operation
 from dashboard.api.problems import refuse
 from dashboard.audit_queries import (
@@ -94,8 +95,8 @@ def list_audit_entries(call: Call) -> AuditPage:
     query: AuditQuery = call.query
     page = list_entries(
         _filters_of(query),
-        older=_cursor("older", query.older),
-        newer=_cursor("newer", query.newer),
+        older=place_of("older", query.older, Cursor.parse),
+        newer=place_of("newer", query.newer, Cursor.parse),
     )
     lines = [AuditLine(**row_of(one.entry)) for one in page.lines]
     return AuditPage(lines, str(page.older or ""), str(page.newer or ""))
@@ -130,10 +131,3 @@ def _filters_of(query: AuditFilters) -> Filters:
         overridden="1" if query.overridden else "",
         late="1" if query.late else "",
     )
-
-
-def _cursor(name: str, text: str) -> Cursor | None:
-    found = Cursor.parse(text) if text else None
-    if text and found is None:
-        refuse(name, _("This does not come from a page before."))
-    return found

@@ -1,16 +1,17 @@
 """Being away: who answers in whose place, and when."""
 
 import datetime as dt
-from typing import Annotated, Any
+from typing import Annotated
 
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from msgspec import Meta, Struct
 
+from dashboard.api.lookups import row_of
 from dashboard.api.operations import Call, operation
-from dashboard.api.problems import ProblemError, Wrong, not_found, refuse
-from dashboard.api.values import MAX_NUMBER, Moment, epoch_ms, instant, moment
+from dashboard.api.problems import ProblemError, Wrong, refuse
+from dashboard.api.values import Moment, epoch_ms, instant, moment
 from dashboard.delegations import delegate, delegations_of, revoke
 from dashboard.models import Delegation
 from dashboard.people import find_by_name
@@ -93,9 +94,7 @@ def make_delegation(call: Call) -> DelegationLine:
 @operation("POST", "delegations/{delegation_id}/end", result=DelegationLine)
 def end_delegation(call: Call, delegation_id: int) -> DelegationLine:
     """End a delegation now: one's own, or with the right to anybody's."""
-    found: Any = delegations_to_end(call.user)
-    if delegation_id > MAX_NUMBER or (one := found.filter(pk=delegation_id).first()) is None:
-        raise not_found()
+    one = row_of(delegations_to_end(call.user), delegation_id)
     revoke(one, call.actor)
     one.refresh_from_db()
     return DelegationLine.of(one)

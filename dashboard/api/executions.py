@@ -7,6 +7,7 @@ from django.utils.translation import gettext as _
 from msgspec import Meta, Struct
 
 from dashboard import cancellation
+from dashboard.api.lookups import place_of
 from dashboard.api.operations import Call, operation
 from dashboard.api.problems import ProblemError, not_found, refuse
 from dashboard.api.values import instant, moment
@@ -271,8 +272,8 @@ def list_all_executions(call: Call) -> ExecutionPage:
     page = list_executions(
         filters,
         now_ms(),
-        older=_cursor("older", query.older),
-        newer=_cursor("newer", query.newer),
+        older=place_of("older", query.older, Cursor.parse),
+        newer=place_of("newer", query.newer, Cursor.parse),
     )
     items = [ExecutionLine.of(one) for one in page.executions]
     return ExecutionPage(items, str(page.older or ""), str(page.newer or ""))
@@ -351,9 +352,8 @@ def read_step(_call: Call, execution_id: str, step_id: str) -> Step:
 def list_history(call: Call, execution_id: str) -> HistoryPage:
     """List what happened in one execution, newest first."""
     query: HistoryQuery = call.query
-    root, before = _root_of(execution_id), None
-    if query.before and (before := Place.parse(query.before)) is None:
-        refuse("before", _("This does not come from a page before."))
+    root = _root_of(execution_id)
+    before = place_of("before", query.before, Place.parse)
     page = read_history(root, now_ms(), step=query.step, before=before)
     return HistoryPage(
         [
@@ -391,13 +391,6 @@ def cancel_execution(call: Call, execution_id: str) -> ExecutionShown:
     if not cancellation.cancel(root, call.actor, reason):
         raise ProblemError(409, _("This is over already."))
     return _shown(_root_of(execution_id))
-
-
-def _cursor(name: str, text: str) -> Cursor | None:
-    found = Cursor.parse(text) if text else None
-    if text and found is None:
-        refuse(name, _("This does not come from a page before."))
-    return found
 
 
 def _root_of(execution_id: str) -> Promise:

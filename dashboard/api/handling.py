@@ -30,6 +30,25 @@ class NoteBody(Struct, forbid_unknown_fields=True):
     note: Note = ""
 
 
+class ClaimBody(Struct, forbid_unknown_fields=True):
+    """Which questions to take on, by id."""
+
+    ids: Annotated[list[str], Meta(min_length=1, max_length=claims.MOST)]
+
+
+class ClaimLine(Struct):
+    """One question; ``problem`` says why it was left, and is empty if it was taken on."""
+
+    id: str
+    problem: str
+
+
+class Claims(Struct):
+    """What became of each question, in the order in which they were named."""
+
+    items: list[ClaimLine]
+
+
 class HandOverBody(Struct, forbid_unknown_fields=True):
     """Whom a question is given to, by user name, and a note."""
 
@@ -79,6 +98,13 @@ def claim_task(call: Call, task_id: str) -> Task:
     """Take a question on, so that others leave it alone."""
     claims.claim(task_id, call.actor)
     return shown(call, task_id)
+
+
+@operation("POST", "claims", body=ClaimBody, result=Claims)
+def claim_tasks(call: Call) -> Claims:
+    """Take several questions on, each by itself."""
+    tried = claims.claim_each(call.body.ids, call.actor)
+    return Claims([ClaimLine(one.promise_id, one.problem) for one in tried])
 
 
 @operation("POST", "human-tasks/{task_id}/release", body=NoteBody, result=Task)

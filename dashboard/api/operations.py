@@ -107,7 +107,7 @@ class Operation:
     def run(self, request: HttpRequest, parts: Mapping[str, Any]) -> HttpResponseBase:
         """Carry a request out; raises ``ProblemError``."""
         if self.is_public:
-            return _respond(self.perform(), self.statuses[0])
+            return respond(self.perform(), self.statuses[0])
         sender = sender_of(request)
         if sender.is_read_only and not self.is_safe:
             raise ProblemError(403, _("This token is for reading only."))
@@ -118,7 +118,7 @@ class Operation:
         query = None if self.query is None else _read_query(request, self.query)
         body = None if self.body is None else _read_body(request, self.body)
         call = Call(request, sender.actor, query, body)
-        return _respond(_carry_out(self.perform, call, parts), self.statuses[0])
+        return respond(_carry_out(self.perform, call, parts), self.statuses[0])
 
 
 def operation(method: str, path: str, **more: Any) -> Callable[[Callable[..., Any]], Operation]:
@@ -174,7 +174,8 @@ def _carry_out(perform: Callable[..., Any], call: Call, parts: Mapping[str, Any]
         refuse(error.path, error.problem)
 
 
-def _respond(result: Any, status: int) -> HttpResponseBase:
+def respond(result: Any, status: int) -> HttpResponseBase:
+    """Return a result as an answer, to which an operation may add cookies."""
     if isinstance(result, HttpResponseBase):
         return result
     if isinstance(result, Reply):

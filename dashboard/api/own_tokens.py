@@ -8,8 +8,9 @@ from msgspec import Meta, Struct
 
 from dashboard.api import tokens
 from dashboard.api.filling import given_in, require_valid
+from dashboard.api.lookups import row_of
 from dashboard.api.operations import Call, operation
-from dashboard.api.problems import ProblemError, not_found
+from dashboard.api.problems import ProblemError
 from dashboard.api.values import MAX_NUMBER, instant, moment
 from dashboard.models import ApiToken, SignIn
 from dashboard.views.tokens import TokenForm
@@ -96,9 +97,6 @@ def make_token(call: Call) -> TokenMade:
 @operation("POST", "tokens/{token_id}/revoke", result=TokenLine)
 def revoke_token(call: Call, token_id: int) -> TokenLine:
     """Revoke a token: one's own, or with the right anybody's."""
-    found: Any = tokens.tokens_to_revoke(call.user).select_related("owner")
-    row = found.filter(pk=token_id).first() if token_id <= MAX_NUMBER else None
-    if row is None:
-        raise not_found()
+    row = row_of(tokens.tokens_to_revoke(call.user).select_related("owner"), token_id)
     tokens.revoke(row, call.actor)
     return TokenLine.of(row)

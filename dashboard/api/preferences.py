@@ -1,14 +1,19 @@
 """How somebody likes pages and messages to be."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Struct, UnsetType, structs
+from django.http.response import HttpResponseBase
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
+from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from dashboard.api.filling import given_in, require_valid
-from dashboard.api.operations import Call, operation
-from dashboard.api.problems import not_found
+from dashboard.api.operations import Call, operation, respond
+from dashboard.api.problems import not_found, refuse
 from dashboard.belongings import belongings_of, forget_belongings
 from dashboard.channels.base import Channel, channels
+from dashboard.languages import choices
+from dashboard.looks import keep_language, keep_theme, theme_of
 from dashboard.views.notifications import NotificationForm
 from dashboard.views.preferences import PreferenceForm
 
@@ -35,6 +40,35 @@ class PreferenceChange(Struct, forbid_unknown_fields=True):
     is_compact: bool | UnsetType = UNSET
 
 
+type Theme = Literal["system", "light", "dark"]
+
+
+class Language(Struct):
+    """A language in which the pages can be read, with its own name."""
+
+    code: str
+    name: str
+
+
+class Looks(Struct):
+    """How the pages look in the browser that asks, and the languages to choose from."""
+
+    theme: Theme
+    language: str
+    languages: list[Language]
+
+
+class LooksChange(Struct, forbid_unknown_fields=True):
+    """What to change; what is left out stays."""
+
+    theme: Theme | UnsetType = UNSET
+    language: str | UnsetType = UNSET
+
+
+MAX_KIND = 1024
+MAX_KINDS = 200
+
+type Kind = Annotated[str, Meta(max_length=MAX_KIND)]
 type Way = Literal["each", "digest", "none"]
 
 
@@ -64,11 +98,11 @@ class Notifications(Struct):
 
 
 class NotificationBody(Struct, forbid_unknown_fields=True):
-    """When messages come. ``muted`` keeps some of the kinds that are muted so far."""
+    """When messages come. ``muted`` are all kinds of questions that no message is to be about."""
 
     way: Way
     hours: list[int] = []
-    muted: list[str] = []
+    muted: Annotated[list[Kind], Meta(max_length=MAX_KINDS)] = []
 
 
 @operation("GET", "preferences", result=Preferences)
@@ -87,6 +121,28 @@ def change_preferences(call: Call) -> Preferences:
     return Preferences.of(call.user)
 
 
+@operation("GET", "looks", result=Looks)
+def read_looks(call: Call) -> Looks:
+    """Show theme and language of the pages, as the cookies of the request say."""
+    theme: Any = theme_of(call.request) or "system"
+    languages = [Language(code, name) for code, name in choices()]
+    return Looks(theme, get_language() or "", languages)
+
+
+@operation("PATCH", "looks", body=LooksChange, result=Looks)
+def change_looks(call: Call) -> HttpResponseBase:
+    """Change theme and language of the pages; the answer has the cookies that keep them."""
+    given = given_in(call.body)
+    if "language" in given and given["language"] not in dict(choices()):
+        refuse("language", _("The pages are not to be had in this language."))
+    response = respond(structs.replace(read_looks.perform(call), **given), 200)
+    if "theme" in given:
+        keep_theme(call.request, response, given["theme"])
+    if "language" in given:
+        keep_language(response, given["language"])
+    return response
+
+
 @operation("GET", "notifications", result=Notifications)
 def list_notifications(call: Call) -> Notifications:
     """Show when one is told of questions, channel by channel."""
@@ -100,7 +156,7 @@ def change_notifications(call: Call, channel: str) -> Notification:
     if found is None:
         raise not_found()
     given = {f"{channel}-{name}": value for name, value in given_in(call.body).items()}
-    form = NotificationForm(call.user, found, given)
+    form = NotificationForm(call.user, found, given, more_kinds=call.body.muted)
     require_valid(form)
     form.save()
     return Notification.of(call.user, found)

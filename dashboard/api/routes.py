@@ -24,6 +24,7 @@ PARAMETERS: Mapping[str, Parameter] = {
     "execution_id": Parameter("promise", "Id of the execution.", _TEXT),
     "step_id": Parameter("promise", "Id of the step.", _TEXT),
     "job_id": Parameter("uuid", "Id of the bulk answer.", {"type": "string", "format": "uuid"}),
+    "account_id": Parameter("int", "Number of the linked account.", _NUMBER),
     "delegation_id": Parameter("int", "Number of the delegation.", _NUMBER),
     "delivery_id": Parameter("int", "Number of the delivery.", _NUMBER),
     "secret_id": Parameter("int", "Number of the secret.", _NUMBER),

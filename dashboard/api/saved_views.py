@@ -1,6 +1,6 @@
 """Saved views: those that one sees, one's own to keep, name, share and delete."""
 
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
@@ -9,9 +9,9 @@ from msgspec import UNSET, Struct, UnsetType
 
 from dashboard import saved_views
 from dashboard.api.filling import given_in, require_valid
+from dashboard.api.lookups import row_of
 from dashboard.api.operations import Call, Reply, operation
 from dashboard.api.problems import ProblemError, Wrong, not_found, refuse
-from dashboard.api.values import MAX_NUMBER
 from dashboard.belongings import View, belongings_of, forget_belongings, visible_views
 from dashboard.models import Place
 from dashboard.saved_views import (
@@ -125,7 +125,7 @@ def keep_view(call: Call) -> ViewLine:
 @operation("PATCH", "views/{view_id}", body=ViewChange, result=ViewLine)
 def name_view(call: Call, view_id: int) -> ViewLine:
     """Name and share one of one's own views."""
-    view = _find(own_views(call.user).select_related("group"), view_id)
+    view = row_of(own_views(call.user).select_related("group"), view_id)
     now = {"name": view.name, "audience": audience_of(view)}
     form = ViewForm(call.user, view, now | given_in(call.body))
     require_valid(form)
@@ -139,30 +139,23 @@ def name_view(call: Call, view_id: int) -> ViewLine:
 @operation("DELETE", "views/{view_id}", result=None, statuses=(204,))
 def delete_view(call: Call, view_id: int) -> Reply:
     """Delete a view: one's own, or with the right one that is shared with everybody."""
-    saved_views.delete_view(_find(removable_views(call.user), view_id), call.actor)
+    saved_views.delete_view(row_of(removable_views(call.user), view_id), call.actor)
     return Reply(None, 204)
 
 
 @operation("POST", "views/{view_id}/first", result=ViewLine)
 def begin_with_view(call: Call, view_id: int) -> ViewLine:
     """Let one's list begin with a view."""
-    set_first(call.user, _find(visible_views(call.user), view_id))
+    set_first(call.user, row_of(visible_views(call.user), view_id))
     return _line_of(call, view_id)
 
 
 @operation("DELETE", "views/{view_id}/first", result=ViewLine)
 def begin_without_view(call: Call, view_id: int) -> ViewLine:
     """Let one's list begin without a view again."""
-    if not unset_first(call.user, _find(visible_views(call.user), view_id)):
+    if not unset_first(call.user, row_of(visible_views(call.user), view_id)):
         raise not_found()
     return _line_of(call, view_id)
-
-
-def _find(views: Any, view_id: int) -> Any:
-    found = views.filter(pk=view_id).first() if view_id <= MAX_NUMBER else None
-    if found is None:
-        raise not_found()
-    return found
 
 
 def _line_of(call: Call, view_id: int) -> ViewLine:

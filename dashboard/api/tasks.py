@@ -7,6 +7,7 @@ from django.utils.translation import gettext as _
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from dashboard import describing, revealing
+from dashboard.api.lookups import place_of
 from dashboard.api.operations import Call, Reply, operation
 from dashboard.api.problems import ProblemError, not_found, refuse
 from dashboard.api.values import LabelledValue, facts, instant, moment
@@ -387,9 +388,7 @@ def list_tasks(call: Call) -> TaskPage:
     """List the questions of one list of the inbox."""
     query: TaskQuery = call.query
     filters = filters_of(call, query)
-    after = Cursor.decode(query.after) if query.after else None
-    if query.after and after is None:
-        refuse("after", _("This does not come from a page before."))
+    after = place_of("after", query.after, Cursor.decode)
     tabs, now = tabs_of(call.user), now_ms()
     counts = count_open(call.user, now, tabs)
     page = read_page(call.user, query.tab, now, filters, after=after, limit=query.limit)

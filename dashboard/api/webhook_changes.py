@@ -7,8 +7,9 @@ from django.utils.translation import gettext as _
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from dashboard.api.filling import given_in, require_valid
+from dashboard.api.lookups import row_of
 from dashboard.api.operations import Call, operation
-from dashboard.api.problems import ProblemError, Wrong, not_found, refuse
+from dashboard.api.problems import ProblemError, Wrong, refuse
 from dashboard.api.values import MAX_NUMBER
 from dashboard.api.webhooks import EndpointShown, endpoint_of
 from dashboard.models import Preset, WebhookAction
@@ -168,10 +169,7 @@ def rotate_webhook_secret(call: Call, slug: str) -> EndpointMade:
 def retire_webhook_secret(call: Call, slug: str, secret_id: int) -> EndpointShown:
     """End a secret at once: what is signed with it is refused from now on."""
     endpoint = endpoint_of(slug)
-    found = endpoint.secrets.select_related("endpoint")
-    secret = found.filter(pk=secret_id).first() if secret_id <= MAX_NUMBER else None
-    if secret is None:
-        raise not_found()
+    secret = row_of(endpoint.secrets.select_related("endpoint"), secret_id)
     if not endpoints.retire(secret, call.actor):
         raise ProblemError(409, _("The last secret stays: add another first, or switch it off."))
     return EndpointShown.of(call, endpoint)

@@ -7,6 +7,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from msgspec import Meta, Struct
 
+from dashboard.api.lookups import row_of
 from dashboard.api.operations import Call, operation
 from dashboard.api.problems import ProblemError, not_found
 from dashboard.api.values import MAX_NUMBER, instant, moment
@@ -242,7 +243,5 @@ def endpoint_of(slug: str) -> WebhookEndpoint:
 
 def _delivery_of(slug: str, delivery_id: int) -> WebhookDelivery:
     rows = logbook.deliveries_of(endpoint_of(slug)).select_related("endpoint")
-    found = rows.filter(pk=delivery_id).first() if delivery_id <= MAX_NUMBER else None
-    if found is None:
-        raise not_found()
+    found: WebhookDelivery = row_of(rows, delivery_id)
     return found

@@ -79,13 +79,15 @@ def link(token: LinkToken, actor: Actor) -> bool:
     return True
 
 
-def unlink(identity_id: int, actor: Actor) -> None:
-    """Take back what whoever acts has linked."""
+def unlink(identity_id: int, actor: Actor) -> bool:
+    """Take back what whoever acts has linked; False when it is none of theirs."""
     with transaction.atomic(using=database_alias()):
         own = identities_of(actor.user).filter(pk=identity_id)
         identity = own.first()
-        if identity is not None and own.delete()[0]:
-            _record(Action.REMOVE, identity, actor)
+        if identity is None or not own.delete()[0]:
+            return False
+        _record(Action.REMOVE, identity, actor)
+    return True
 
 
 def _record(action: Action, identity: ChatIdentity, actor: Actor) -> None:

@@ -16,14 +16,12 @@ from django.utils.translation import ngettext
 
 from dashboard.clocks import day_text, length_text, local, whole_text
 from dashboard.languages import choices
+from dashboard.looks import theme_of
 from dashboard.payloads import Payload, characters
 from dashboard.states import Status
 from durable.clock import now_ms
 
 register = template.Library()
-
-THEME_COOKIE = "signoff_theme"
-THEMES = ("light", "dark")
 
 FOREVER_MS = 2**53 - 1
 """The deadline of promises that have none."""
@@ -234,8 +232,7 @@ def languages() -> list[tuple[str, str]]:
 def theme(context: RequestContext) -> str:
     """Return the theme the visitor chose; empty to follow the system."""
     request = context.get("request")
-    chosen = request.COOKIES.get(THEME_COOKIE, "") if request is not None else ""
-    return chosen if chosen in THEMES else ""
+    return "" if request is None else theme_of(request)
 
 
 @register.simple_tag(name="now_ms")

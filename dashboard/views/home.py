@@ -6,11 +6,9 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from django.views.decorators.http import require_POST, require_safe
 
+from dashboard.looks import keep_theme
 from dashboard.queries import find_root
-from dashboard.templatetags.signoff_format import THEME_COOKIE, THEMES
 from dashboard.views.executions import for_operators
-
-A_YEAR = 365 * 24 * 3600
 
 
 @require_safe
@@ -28,14 +26,8 @@ def live(_request: HttpRequest) -> HttpResponse:
 @require_POST
 def theme(request: HttpRequest) -> HttpResponse:
     """Keep the theme in a cookie, so that pages come in it; anything unknown follows the system."""
-    chosen = request.POST.get("theme", "")
     response = HttpResponseRedirect(_back(request), status=303)
-    if chosen in THEMES:
-        response.set_cookie(
-            THEME_COOKIE, chosen, max_age=A_YEAR, samesite="Lax", secure=request.is_secure()
-        )
-    else:
-        response.delete_cookie(THEME_COOKIE, samesite="Lax")
+    keep_theme(request, response, request.POST.get("theme", ""))
     return response
 
 

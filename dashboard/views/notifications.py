@@ -1,5 +1,6 @@
 """What people want to hear of, channel by channel, and when."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
@@ -49,8 +50,13 @@ class NotificationForm(forms.Form):
         required=False,
     )
 
-    def __init__(self, user: Any, channel: Channel, data: Any = None) -> None:
-        """Take the form of a user for a channel, filled with what holds so far."""
+    def __init__(
+        self, user: Any, channel: Channel, data: Any = None, *, more_kinds: Iterable[str] = ()
+    ) -> None:
+        """Take the form of a user for a channel, filled with what holds so far.
+
+        more_kinds: kinds that may be muted besides those that are.
+        """
         self.user, self.channel = user, channel
         found = muting.preference_of(user, channel.name)
         self.kinds: list[str] = found.muted_types
@@ -61,7 +67,8 @@ class NotificationForm(forms.Form):
             initial={"way": way, "hours": found.digest_hours, "muted": self.kinds},
         )
         self.fields["muted"].choices = [  # type: ignore[attr-defined]
-            (kind, kind or _("Without a type")) for kind in self.kinds
+            (kind, kind or _("Without a type"))
+            for kind in dict.fromkeys([*self.kinds, *more_kinds])
         ]
 
     @property
@@ -80,8 +87,8 @@ class NotificationForm(forms.Form):
         """Keep what was chosen; the next digest begins to wait in the same transaction."""
         given, key, name = self.cleaned_data, str(self.user.pk), self.channel.name
         with transaction.atomic(using=database_alias()):
-            for kind in set(self.kinds) - set(given["muted"]):
-                muting.change(Muting(key, name, kind), is_muted=False)
+            for kind in set(self.kinds) ^ set(given["muted"]):
+                muting.change(Muting(key, name, kind), is_muted=kind in given["muted"])
             everything = Muting(key, name, muting.EVERY_KIND)
             muting.change(everything, is_muted=given["way"] == NONE, everything=True)
             digests.choose(self.user, name, given["hours"] if given["way"] == DIGEST else ())

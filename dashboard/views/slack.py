@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 TEMPLATE = "dashboard/account/slack.html"
 
+_MAX_DIGITS = 18
+
 
 @csrf_exempt
 @require_POST
@@ -63,9 +65,10 @@ def account(request: HttpRequest) -> HttpResponse:
 
 def _change(request: HttpRequest) -> HttpResponse:
     unlinked = request.POST.get("unlink", "")
-    if unlinked.isdecimal():
-        identities.unlink(int(unlinked), Actor.of(request))
-        messages.success(request, _("The account is not linked any more."))
+    if unlinked:
+        is_number = unlinked.isdecimal() and len(unlinked) <= _MAX_DIGITS
+        if is_number and identities.unlink(int(unlinked), Actor.of(request)):
+            messages.success(request, _("The account is not linked any more."))
         return redirect("signoff:slack_account")
     token = LinkToken.decode(request.POST.get("token", ""))
     if token is None or not identities.link(token, Actor.of(request)):

@@ -1,11 +1,15 @@
 // Keeps pages fresh. The stream (hx-sse) says what changed, as events that bubble to the body, and
 // parts of the page fetch themselves. Should the stream be missing, every part is told to look every
-// ten seconds, unless it has just done so, still does, or nobody can see it.
+// ten seconds, unless it has just done so, still does, or nobody can see it; each time that fails
+// the pause doubles, up to a few minutes.
 "use strict";
 
 (() => {
   const NAMES = ["inbox", "executions", "execution"];
   const POLL_MS = 10_000;
+  const LONGEST_MS = 16 * POLL_MS;
+  const pauses = Object.fromEntries(NAMES.map((name) => [name, POLL_MS]));
+  const failing = new Set();
   const lookedAt = Object.fromEntries(NAMES.map((name) => [name, performance.now()]));
   let wasHidden = document.hidden;
 
@@ -19,7 +23,18 @@
 
   const look = (name) => {
     lookedAt[name] = performance.now();
+    if (!failing.delete(name)) pauses[name] = POLL_MS;
     htmx.trigger(document.body, name);
+  };
+
+  const pauseOf = (name) => (failing.has(name) ? pauses[name] : POLL_MS);
+
+  const waitLonger = (element) => {
+    for (const name of NAMES) {
+      if (failing.has(name) || !listeners(name).includes(element)) continue;
+      failing.add(name);
+      pauses[name] = Math.min(2 * pauses[name], LONGEST_MS);
+    }
   };
 
   for (const name of NAMES) {
@@ -31,7 +46,7 @@
   setInterval(() => {
     if (document.hidden) return;
     for (const name of NAMES) {
-      if (performance.now() - lookedAt[name] >= POLL_MS && !isBusy(name)) look(name);
+      if (performance.now() - lookedAt[name] >= pauseOf(name) && !isBusy(name)) look(name);
     }
   }, 1000);
 
@@ -64,13 +79,16 @@
   document.addEventListener("htmx:response:error", (event) => {
     const { sourceElement, response } = event.detail.ctx;
     if (sourceElement.id === "live" || [409, 422].includes(response.status)) return;
+    waitLonger(sourceElement);
     const { failed, forbidden } = errors.dataset;
     complain(sourceElement, [403, 404].includes(response.status) ? forbidden : failed);
   });
 
   document.addEventListener("htmx:error", (event) => {
     const element = event.detail.ctx?.sourceElement;
-    if (element && element.id !== "live") complain(element, errors.dataset.offline);
+    if (!element || element.id === "live") return;
+    waitLonger(element);
+    complain(element, errors.dataset.offline);
   });
 
   document.addEventListener("htmx:after:request", (event) => {

@@ -45,6 +45,13 @@ LISTEN = """() => {
 }"""
 
 
+# As if another tab came to the front, or went back.
+HIDE = """(isHidden) => {
+  Object.defineProperty(document, "hidden", {value: isHidden, configurable: true});
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stream tells at once what it would otherwise collect for a second."""
@@ -234,3 +241,48 @@ def test_polls_do_not_overlap_however_slow_the_server(
     for server in servers:
         server.wait_for(2)
         assert server.most == 1
+
+
+def test_polls_come_more_and_more_rarely_while_they_fail(
+    without_stream: Page, live_server_asgi
+) -> None:
+    page, asked, statuses = without_stream, [], itertools.chain([500] * 6, itertools.repeat(204))
+    page.goto(f"{live_server_asgi}/inbox/")
+
+    def answer(route: Route) -> None:
+        asked.append(now(page))
+        route.fulfill(status=next(statuses))
+
+    page.route("**/inbox/badge/**", answer)
+    tick_until(page, lambda: len(asked) == 9)
+
+    pauses = [round((later - one) / 10_000) for one, later in itertools.pairwise(asked)]
+    assert pauses == [2, 4, 8, 16, 16, 16, 1, 1]
+
+
+def test_nobody_is_asked_while_the_tab_is_hidden(without_stream: Page, live_server_asgi) -> None:
+    page, asked = without_stream, []
+    page.goto(f"{live_server_asgi}/inbox/")
+    page.route("**/inbox/**", lambda route: (asked.append(route.request.url), route.continue_()))
+
+    page.evaluate(HIDE, True)
+    page.clock.run_for(120_000)
+    assert asked == []
+    page.evaluate(HIDE, False)
+    tick_until(page, lambda: asked)
+
+
+def now(page: Page) -> float:
+    return float(page.evaluate("() => performance.now()"))
+
+
+def tick_until(page: Page, condition: Callable[[], object]) -> None:
+    """Let the page's clock go on, while no request is under way, for twenty minutes at most."""
+    for _second in range(1200):
+        if condition():
+            return
+        page.clock.run_for(1000)
+        while page.evaluate("() => document.querySelector('.htmx-request') !== null"):
+            pass
+    message = "it did not happen in twenty minutes of the page"
+    raise AssertionError(message)

@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
-from django.urls import resolve
+from django.urls import get_resolver, resolve
 from jsonschema import Draft202012Validator
 
 from dashboard.api import tokens, urls
@@ -27,6 +27,7 @@ PARTS = {
     "delegation_id": "7",
     "delivery_id": "7",
     "secret_id": "7",
+    "account_id": "7",
     "token_id": "7",
     "view_id": "7",
     "channel": "mail",
@@ -324,6 +325,81 @@ def test_answers_are_not_kept_by_anybody(mia):
     assert {"Authorization", "Cookie"} <= set(response["Vary"].split(", "))
     head = Program(mia).call("HEAD", "human-tasks")
     assert (head.status_code, head.content) == (200, b"")
+
+
+# --- What the pages have ---
+
+OPERATION_OF_PAGE = {
+    "audit": "list_audit_entries",
+    "audit_download": "export_audit_entries",
+    "away": "make_delegation",
+    "bulk": "start_bulk_answer",
+    "cancel": "cancel_execution",
+    "choose_bulk": "gather_tasks",
+    "claim": "claim_task",
+    "claim_ticked": "claim_tasks",
+    "comment": "add_comment",
+    "decide": "answer_task",
+    "delete_view": "delete_view",
+    "deliver_webhook_again": "deliver_again",
+    "download_bulk": "list_bulk_results",
+    "draft": "write_draft",
+    "edit_webhook": "change_webhook",
+    "end_away": "end_delegation",
+    "execution": "read_execution",
+    "executions": "list_all_executions",
+    "find_execution": "read_execution",
+    "find_task": "read_task",
+    "first_view": "begin_with_view",
+    "hand_over": "hand_over_task",
+    "inbox": "list_tasks",
+    "inbox_badge": "list_tasks",
+    "inbox_changes": "list_tasks",
+    "language": "change_looks",
+    "make_link": "make_link",
+    "mute": "change_notifications",
+    "new_webhook": "make_webhook",
+    "notifications": "change_notifications",
+    "preferences": "change_preferences",
+    "release": "release_task",
+    "retire_webhook_secret": "retire_webhook_secret",
+    "reveal": "reveal_task",
+    "revoke_links": "revoke_links",
+    "revoke_token": "revoke_token",
+    "rotate_webhook": "rotate_webhook_secret",
+    "save_view": "keep_view",
+    "search": "list_all_executions",
+    "slack_account": "link_chat_account",
+    "snooze": "snooze_task",
+    "stop_bulk": "stop_bulk_answer",
+    "take_back": "take_back_answer",
+    "task": "read_task",
+    "task_state": "read_task",
+    "test_webhook": "rehearse_webhook",
+    "theme": "change_looks",
+    "tokens": "make_token",
+    "view": "name_view",
+    "views": "list_views",
+    "wake": "wake_task",
+    "webhook": "list_deliveries",
+    "webhook_delivery": "read_delivery",
+    "webhooks": "list_webhooks",
+}
+FOR_NO_PROGRAM = {
+    "home",  # leads on
+    "live",  # tells open pages to look again
+    "link",  # is a sign-in of its own
+    "hook",  # other systems post there,
+    "slack_interactions",  # and Slack
+}
+
+
+def test_what_a_page_can_do_the_api_can_do():
+    _prefix, pages = get_resolver().namespace_dict["signoff"]
+
+    names = {name for name in pages.reverse_dict if isinstance(name, str)}
+    assert names == OPERATION_OF_PAGE.keys() | FOR_NO_PROGRAM
+    assert set(OPERATION_OF_PAGE.values()) <= {one.name for one in urls.OPERATIONS}
 
 
 # --- The description ---

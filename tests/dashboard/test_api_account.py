@@ -1,11 +1,12 @@
 """What people set up for themselves and others, by the API: links, views, preferences, tokens."""
 
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.test import Client
 
 from dashboard import links
+from dashboard.channels import identities
 from dashboard.models import (
     Action,
     ApiToken,
@@ -155,6 +156,61 @@ def test_preferences_are_read_and_changed(mia, program):
     assert Program(make_user("jon")).get("preferences").json()["has_single_keys"] is True
 
 
+def test_a_browser_keeps_theme_and_language(mia):
+    client = client_of(mia)
+
+    def patch(body):
+        return client.patch("/api/looks", body, content_type="application/json")
+
+    looks = client.get("/api/looks").json()
+    assert (looks["theme"], looks["language"]) == ("system", "en")
+    assert {"code": "de", "name": "Deutsch"} in looks["languages"]
+    changed = patch({"theme": "dark", "language": "de"})
+    assert (changed.json()["theme"], changed.json()["language"]) == ("dark", "de")
+    assert '<html lang="de" data-theme="dark">' in client.get("/inbox/").text
+    assert patch({"theme": "system"}).json()["language"] == "de"
+    assert '<html lang="de">' in client.get("/inbox/").text
+    for wrong, path in (({"theme": "blue"}, "theme"), ({"language": "xx"}, "language")):
+        assert paths(patch(wrong)) == [path]
+    assert client.get("/api/looks").json()["language"] == "de"
+
+
+# --- Accounts in a chat ---
+
+
+def test_a_slack_account_is_linked_and_unlinked(mia, program):
+    client, jon = client_of(mia), Program(make_user("jon"))
+
+    def post(token):
+        body = {"token": token}
+        return client.post("/api/chat-accounts", body, content_type="application/json")
+
+    address = identities.make_link("slack", "T1/U1", "mia.k")
+    token = parse_qs(urlsplit(address).query)["token"][0]
+    asked = program.get("chat-accounts", token=token).json()
+    assert (asked["items"], asked["asked"]["name"]) == ([], "mia.k")
+    assert program.post("chat-accounts", {"token": token}).status_code == 403
+    assert identities.user_of("slack", "T1/U1") is None
+
+    linked = post(token)
+
+    assert linked.status_code == 201, linked.content
+    assert identities.user_of("slack", "T1/U1") == mia
+    assert [post(one).status_code for one in (token, "forged")] == [409, 409]
+    listed = program.get("chat-accounts", token=token).json()
+    assert ([one["account"] for one in listed["items"]], listed["asked"]) == (["T1/U1"], None)
+    path = f"chat-accounts/{linked.json()['id']}"
+    assert [jon.delete(one).status_code for one in (path, f"chat-accounts/{2**63}")] == [404, 404]
+    assert program.delete(path).status_code == 204
+    assert identities.user_of("slack", "T1/U1") is None
+    assert program.delete(path).status_code == 404
+    entries = AuditEntry.objects.filter(target="slack:T1/U1").order_by("pk")
+    assert [(one.action, one.sign_in) for one in entries] == [
+        (Action.ADD, "session"),
+        (Action.REMOVE, "token"),
+    ]
+
+
 def test_when_messages_come(mia, program, settings):
     settings.SIGNOFF_CHANNELS = [{"channel": "mail"}]
     NotificationPreference.objects.create(user=mia, channel="mail", muted_types=["a", "b"])
@@ -169,11 +225,13 @@ def test_when_messages_come(mia, program, settings):
         "hours": [8, 17],
         "muted": ["a"],
     }
+    other = {"way": "each", "muted": ["b", "rent"]}
+    assert program.put("notifications/mail", other).json()["muted"] == ["b", "rent"]
     assert program.put("notifications/mail", {"way": "none"}).json()["way"] == "none"
     for wrong, path in (
         ({"way": "digest"}, "hours"),
         ({"way": "digest", "hours": [24]}, "hours"),
-        ({"way": "each", "muted": ["z"]}, "muted"),
+        ({"way": "each", "muted": ["z" * 1025]}, "muted[0]"),
         ({"way": "some"}, "way"),
     ):
         assert paths(program.put("notifications/mail", wrong)) == [path]

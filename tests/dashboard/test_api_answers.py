@@ -531,6 +531,29 @@ def test_taking_on_giving_back_and_handing_over(mia, program):
     assert HumanTask.objects.get().claimed_by == jon
 
 
+def test_several_are_taken_on_each_by_itself(mia, program):
+    for name in ("a", "b"):
+        ask(name, groups=["finance"])
+    ask("c", users=["jon"])
+    ask("d", groups=["finance"])
+    Program(make_user("jon", groups=("finance",), first_name="Jon")).post("human-tasks/d/claim")
+
+    tried = program.post("claims", {"ids": ["a", "c", "b", "a", "none", "d"]})
+
+    assert tried.json()["items"] == [
+        {"id": "a", "problem": ""},
+        {"id": "c", "problem": "It is not there any more."},
+        {"id": "b", "problem": ""},
+        {"id": "none", "problem": "It is not there any more."},
+        {"id": "d", "problem": "Jon was first to take this on."},
+    ]
+    assert set(HumanTask.objects.filter(claimed_by=mia).values_list("pk", flat=True)) == {"a", "b"}
+    claims = AuditEntry.objects.filter(action="claim", actor_id=mia.pk, sign_in=SignIn.TOKEN)
+    assert sorted(one.target for one in claims) == ["a", "b"]
+    for wrong in ([], ["a"] * 201):
+        assert errors(program.post("claims", {"ids": wrong})).keys() == {"ids"}
+
+
 def test_putting_off_and_bringing_back(program):
     ask("q", users=["mia"])
 

@@ -25,7 +25,7 @@ from durable.store import get_store
 from durable.worker import Worker
 from tests.dashboard.calling import Program
 from tests.dashboard.factories import pass_time
-from tests.dashboard.outside import MailServer, WebServer, mail_server, mailers_of, web_server
+from tests.dashboard.outside import MailServer, WebServer, mailers_of, web_server
 from tests.dashboard.people import (
     answer,
     ask,
@@ -39,12 +39,6 @@ from tests.dashboard.people import (
 from tests.processes import Process, running, wait_until
 
 LEASE = {"DURABLE_LEASE_MS": "1500", "DURABLE_HEARTBEAT_MS": "300"}
-
-
-@pytest.fixture
-def server() -> Iterator[MailServer]:
-    with mail_server() as server:
-        yield server
 
 
 @pytest.fixture

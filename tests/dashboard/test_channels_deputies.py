@@ -1,6 +1,5 @@
 """Those who stand in for somebody hear of the questions that they may answer for them."""
 
-from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,26 +14,13 @@ from dashboard.delegations import delegate, revoke
 from dashboard.models import AuditEntry, ChatIdentity, Delegation, Message, MessageEvent, SignIn
 from durable.clock import now_ms
 from durable.models import Promise
-from tests.dashboard.outside import MailServer, WebServer, mail_server, mailers_of, web_server
+from tests.dashboard.outside import WebServer, web_server
 from tests.dashboard.people import HOUR_MS, ask, child_of, make_user, start_run, unpack
 from tests.dashboard.test_channels_mail import html_of, links_in, text_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("mail_is_on")]
 BASE = "https://signoff.example.com"
 MIA, JON = "mia@example.com", "jon@example.com"
-
-
-@pytest.fixture
-def server() -> Iterator[MailServer]:
-    with mail_server() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def _mail_is_on(settings, server: MailServer) -> None:
-    settings.SIGNOFF_CHANNELS = [{"channel": "mail"}]
-    settings.SIGNOFF_BASE_URL = BASE
-    settings.MAILERS = mailers_of(server)
 
 
 @pytest.fixture

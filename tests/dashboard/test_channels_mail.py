@@ -1,7 +1,6 @@
 """Mails as a mail server gets them: what they say, where they lead, how they hang together."""
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from urllib.parse import parse_qs, urlsplit
@@ -19,7 +18,6 @@ from dashboard.models import Delegation, Message, MessageEvent, NotificationPref
 from dashboard.project.mailers import mailer_from_url
 from durable.models import Promise
 from durable.protocol.states import PromiseState
-from tests.dashboard.outside import MailServer, mail_server, mailers_of
 from tests.dashboard.people import (
     answer,
     ask,
@@ -32,6 +30,8 @@ from tests.dashboard.people import (
     task_url,
 )
 
+pytestmark = pytest.mark.usefixtures("mail_is_on")
+
 NOON = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
 INVOICE = {
     "title": "Pay invoice 4711 to Acme",
@@ -41,19 +41,6 @@ INVOICE = {
     "groups": ["Finance"],
     "due": "2026-11-26T16:00:00Z",
 }
-
-
-@pytest.fixture
-def server() -> Iterator[MailServer]:
-    with mail_server() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def _mail_is_on(settings, server: MailServer) -> None:
-    settings.SIGNOFF_CHANNELS = [{"channel": "mail", "from": "Signoff <signoff@example.com>"}]
-    settings.SIGNOFF_BASE_URL = "https://signoff.example.com"
-    settings.MAILERS = mailers_of(server)
 
 
 @pytest.fixture

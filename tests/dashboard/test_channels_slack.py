@@ -319,7 +319,10 @@ def test_people_unlink_their_own_accounts_only(mia):
     link(mia)
     identity = ChatIdentity.objects.get()
 
-    client_of(make_user("jon")).post("/account/slack/", {"unlink": identity.pk})
+    jon = client_of(make_user("jon"))
+    for number in (identity.pk, "x", "9" * 5000):
+        page = jon.post("/account/slack/", {"unlink": number}, follow=True)
+        assert (page.status_code, "not linked any more" in page.text) == (200, False)
     assert ChatIdentity.objects.exists()
     assert not AuditEntry.objects.exists()
     browser = client_of(mia)

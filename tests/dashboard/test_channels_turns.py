@@ -1,7 +1,5 @@
 """Where several answer, people hear of a question when it is their turn, and not before."""
 
-from collections.abc import Iterator
-
 import pytest
 from django.contrib.auth.models import User
 
@@ -10,35 +8,10 @@ from dashboard.channels.announcing import announce
 from dashboard.claims import claim
 from dashboard.models import Message, MessageEvent
 from durable.models import Promise
-from durable.store import close_store
-from tests.dashboard.outside import MailServer, mail_server, mailers_of
 from tests.dashboard.people import answer, ask, client_of, make_user
-from tests.dashboard.timed import Days, until
+from tests.dashboard.timed import until
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def server() -> Iterator[MailServer]:
-    with mail_server() as server:
-        yield server
-
-
-@pytest.fixture
-def days(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Days]:
-    """It is 7:06 of a Tuesday, in UTC."""
-    close_store()
-    days = Days()
-    monkeypatch.setattr("durable.clock.time", days)
-    yield days
-    days.end()
-
-
-@pytest.fixture(autouse=True)
-def _mail_is_on(settings, server: MailServer) -> None:
-    settings.SIGNOFF_CHANNELS = [{"channel": "mail"}]
-    settings.SIGNOFF_BASE_URL = "https://signoff.example.com"
-    settings.MAILERS = mailers_of(server)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("mail_is_on")]
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import re
-from collections.abc import Iterator
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -24,39 +23,14 @@ from dashboard.models import Message, MessageEvent, NotificationPreference
 from durable.clock import now_ms
 from durable.models import Promise
 from durable.protocol.states import PromiseState
-from durable.store.registry import close_store
-from tests.dashboard.outside import MailServer, mail_server, mailers_of
 from tests.dashboard.people import HOUR_MS, answer, ask, client_of, make_user, unpack
 from tests.dashboard.test_channels_mail import html_of, links_in, text_of
 from tests.dashboard.timed import START, Days, until
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("mail_is_on")]
 BASE = "https://signoff.example.com"
 PAGE = "/account/notifications/"
 MIA = "mia@example.com"
-
-
-@pytest.fixture
-def days(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Days]:
-    """It is 7:06 of a Tuesday, in UTC."""
-    close_store()
-    days = Days()
-    monkeypatch.setattr("durable.clock.time", days)
-    yield days
-    days.end()
-
-
-@pytest.fixture
-def server() -> Iterator[MailServer]:
-    with mail_server() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def _mail_is_on(settings, server: MailServer) -> None:
-    settings.SIGNOFF_CHANNELS = [{"channel": "mail"}]
-    settings.SIGNOFF_BASE_URL = BASE
-    settings.MAILERS = mailers_of(server)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from dashboard import question_ids
+from dashboard.claims import MOST
 from dashboard.inbox_filters import end_of_day
 from dashboard.inbox_order import Bucket, Cursor, bucket_of
 from dashboard.inbox_queries import (
@@ -23,7 +24,6 @@ from dashboard.inbox_queries import (
     settled_since,
 )
 from dashboard.models import NO_DUE, HumanTask
-from dashboard.views.ticked import MOST
 from durable.clock import now_ms
 from durable.protocol.states import PromiseState
 from tests.dashboard.people import (

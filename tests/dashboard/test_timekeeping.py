@@ -1,7 +1,6 @@
 """Reminders, ladder and expiry, done by real workers on a clock that moves at will."""
 
 import itertools
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,7 +23,6 @@ from dashboard.timetables import events_of, schedule_of, sentence
 from durable import signals
 from durable.models import Promise
 from durable.protocol.states import PromiseState
-from durable.store.registry import close_store
 from tests.crash.test_kill import free_port
 from tests.dashboard.people import (
     LATENT,
@@ -37,21 +35,12 @@ from tests.dashboard.people import (
     task_url,
     unpack,
 )
-from tests.dashboard.timed import HOUR, START, Days, until
+from tests.dashboard.timed import HOUR, START, until
 from tests.processes import Process, running, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 FUNCTION = "signoff.attend"
-
-
-@pytest.fixture
-def days(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Days]:
-    close_store()
-    days = Days()
-    monkeypatch.setattr("durable.clock.time", days)
-    yield days
-    days.end()
 
 
 @durable.function(name="timed.ask")
@@ -140,6 +129,21 @@ def test_nothing_comes_before_its_time(days):
     happened("reminder1", "r")
 
     assert moments("q") == []
+
+
+def test_with_business_hours_each_waits_for_them(days):
+    # asked on a Tuesday at 7:06, so that nine hours of work end on Wednesday at 10:00
+    calendar = {"hours": "09:00-17:00", "zone": "UTC"}
+    ladder = [{"after": "PT9H", "add": {"groups": ["leads"]}}]
+    ask("q", users=["mia"], ladder=ladder, calendar=calendar)
+    ask("r", users=["mia"], ladder=ladder)
+    days.work()
+
+    days.pass_hours(26.8)
+    happened("rung1", "r")
+    assert moments() == []
+    days.pass_hours(0.1)
+    happened("rung1")
 
 
 def test_those_added_can_see_and_answer_from_then_on(days):
@@ -415,6 +419,20 @@ def test_handing_over_counts_anew_only_if_the_question_wants_it(days, is_configu
         *(f"{key}@{started}" for key in KEYS),
     ]
     assert [entry.is_done for entry in schedule_of(task_of())] == [True] * 4
+
+
+def test_whoever_hands_a_question_to_themself_puts_nothing_off(days):
+    mia = make_user("mia")
+    ask("q", users=["mia"], restart_on_reassign=True, **LADDER)
+    days.work()
+    days.pass_hours(1)
+
+    for _twice in range(2):
+        hand_over("q", Actor(mia), mia)
+
+    days.pass_hours(1)
+    happened("reminder1")
+    assert len(roots()) == 1
 
 
 def test_counting_anew_keeps_the_expiry(days):

@@ -215,9 +215,13 @@ def _make_messages(task: HumanTask, users: Mapping[str, User]) -> dict[str, Any]
         created_at=now_ms(),
     )
     identity = ChatIdentity.objects.create(channel="slack", external_id="T1/U1", nonce="n")
+    linked = ChatIdentity.objects.create(
+        channel="slack", external_id="T1/U2", user=decider, linked_at=now_ms()
+    )
     return {
         "message": message.pk,
         "mute": Muting(str(decider.pk), "mail", "invoice").encode(),
+        "account": linked.pk,
         "chat": LinkToken(identity.pk, "n").encode(),
         "group": Group.objects.get(name="finance").pk,
         "user": decider.pk,

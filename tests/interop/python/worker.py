@@ -7,11 +7,13 @@ import asyncio
 import json
 import os
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 
 from resonate.resonate import Resonate
 from resonate.retry import Constant, Never
+from resonate.types import Value
 
 
 def say(**line) -> None:
@@ -117,6 +119,10 @@ async def carry_out(resonate, order):
             await resonate.schedule(order["id"], order["cron"], order["func"], tuple(order["args"]))
         case "unschedule":
             await resonate.schedules.delete(order["id"])
+        case "create":
+            ends = int(time.time() + 300) * 1000
+            await resonate.promises.create(order["id"], ends, Value(), order["tags"])
+            return await (await resonate.get(order["id"])).result()
     return None
 
 
