@@ -1,8 +1,10 @@
 """A form as it stands on a page: a tree of parts, filled from a request and read back from it."""
 
+import datetime as dt
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +19,7 @@ from msgspec import UNSET
 
 from dashboard.answer_forms import leaves
 from dashboard.answer_forms.files import read_kept, read_upload, to_kept
+from dashboard.clocks import date_text
 from dashboard.descriptions.json_schema import escape
 from dashboard.descriptions.nodes import (
     Branch,
@@ -175,6 +178,14 @@ class LeafPart(Part):
     def has_old(self) -> bool:
         """Whether something was proposed."""
         return self.old is not UNSET
+
+    @property
+    def proposed(self) -> Any:
+        """What was proposed, as it is read: a day in the form of the reader's language."""
+        if self.leaf.kind is Kind.DATE:
+            with suppress(TypeError, ValueError):
+                return date_text(dt.date.fromisoformat(self.old))
+        return self.old
 
     @property
     def described_by(self) -> str:

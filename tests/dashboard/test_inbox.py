@@ -392,6 +392,19 @@ def test_follow_up_is_on_the_card_and_a_filter(mia):
     assert len(titles(mia.get("/inbox/?follow_up=other"))) == 3
 
 
+def test_workflow_stands_in_words_and_is_found_by_them(mia):
+    start_run("run", "pay_invoice")
+    ask("run:1", title="that", users=["mia"], tags=child_of("run"))
+    ask("other", title="other", users=["mia"])
+
+    page = mia.get("/inbox/").text
+
+    assert "<span>Pay invoice</span>" in page
+    assert "pay_invoice" not in page
+    for name in ("pay_invoice", "Pay invoice", "pay invoice"):
+        assert titles(mia.get("/inbox/", {"workflow": name})) == ["that"]
+
+
 # --- Ticked ---
 
 
