@@ -27,6 +27,11 @@ def day_text(moment: dt.datetime, today: dt.date) -> str:
     return date_format(moment, pgettext("date format", "j M Y, H:i"))
 
 
+def date_text(day: dt.date) -> str:
+    """Return a day with its year: ``15 Dec 2026``."""
+    return date_format(day, pgettext("date format", "j M Y"))
+
+
 def near_text(moment: dt.datetime, today: dt.date) -> str:
     """Return a time as near as it needs: ``10:00``, ``Tue 10:00``, ``3 Dec, 10:00``."""
     if moment.date() == today:

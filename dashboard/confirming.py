@@ -99,7 +99,7 @@ def check_password(promise_id: str, actor: Actor, given: str) -> None:
             actor=actor.user.pk, action=Action.WRONG_PASSWORD, at__gt=since
         )
         if wrong.count() >= MAX_WRONG:
-            raise RefusedError(_("That were too many wrong passwords: try again in an hour."))
+            raise RefusedError(_("Too many wrong passwords: try again in an hour."))
         is_right = _is_password_of(actor.user, given)
         if not is_right:
             auditing.record(Action.WRONG_PASSWORD, promise_id, actor)

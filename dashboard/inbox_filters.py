@@ -95,7 +95,8 @@ class Filters(NamedTuple):
         if self.type:
             wanted &= Q(type=self.type)
         if self.workflow:
-            wanted &= Q(function=self.workflow)
+            named = self.workflow.lower().replace(" ", "_")  # lists show it in words
+            wanted &= Q(function__in=[self.workflow, named])
         if self.priority:
             wanted &= Q(priority__gte=PRIORITIES[self.priority][0])
         if self.follow_up:

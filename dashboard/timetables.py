@@ -143,10 +143,10 @@ _PLANNED: Mapping[Ending, Text] = {
     Ending.RAISE: _("Fails as not answered, if nobody has answered"),
 }
 _ENDED: Mapping[Ending, Text] = {
-    Ending.REJECT: _("Rejected, since nobody answered in time"),
-    Ending.APPROVE: _("Approved, since nobody answered in time"),
-    Ending.RESOLVE: _("Went on with an answer set beforehand, since nobody answered in time"),
-    Ending.RAISE: _("Failed, since nobody answered in time"),
+    Ending.REJECT: _("Nobody answered in time: rejected"),
+    Ending.APPROVE: _("Nobody answered in time: approved"),
+    Ending.RESOLVE: _("Nobody answered in time: went on with an answer set beforehand"),
+    Ending.RAISE: _("Nobody answered in time: failed"),
 }
 
 

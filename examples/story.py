@@ -479,6 +479,7 @@ _EVENTS: tuple[tuple[float, Callable[[], None]], ...] = (
     (21.0, _refund_lamp),
     (20.5, _pay_lamp_back),
     (9.5, _count_stock),
+    (8.99, _let_time_pass),
     (7.4, _bill_desks),
     (6.0, _begin_to_pay_desks),
     (5.39, _let_time_pass),

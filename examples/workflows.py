@@ -22,10 +22,10 @@ async def purchase(ctx: durable.Context, order: Order) -> str:
     await ctx.run(check_supplier, order.supplier)
     decision = await ctx.approval(
         title=f"Buy {order.item} from {order.supplier}?",
-        question=f"{order.requester} asks to spend {order.amount} {order.currency}.",
-        consequence=f"Approving books {order.amount} {order.currency} to the ledger.",
+        question=f"{order.requester} asks to spend {order.amount:,} {order.currency}.",
+        consequence=f"Approving books {order.amount:,} {order.currency} to the ledger.",
         facts={
-            "Amount": f"{order.amount} {order.currency}",
+            "Amount": f"{order.amount:,} {order.currency}",
             "Requested by": order.requester,
             "Supplier": order.supplier,
             "Order": order.order_id,

@@ -86,7 +86,7 @@ def revoke(page: Page) -> None:
 def make_token(page: Page) -> None:
     """Make a token, which shows it once."""
     page.get_by_label("What is it for?").fill("Nightly report")
-    page.get_by_role("button", name="Make it").click()
+    page.get_by_role("button", name="Make the token").click()
     page.get_by_text("Copy the token now").wait_for()
 
 

@@ -31,7 +31,6 @@ ICONS = (
     "bell",
     "calendar-clock",
     "check",
-    "chevron-down",
     "chevron-right",
     "circle",
     "circle-dot",
@@ -39,7 +38,6 @@ ICONS = (
     "corner-up-left",
     "download",
     "file-pen",
-    "git-branch",
     "hand",
     "hourglass",
     "inbox",
@@ -52,9 +50,7 @@ ICONS = (
     "mail",
     "message-square",
     "moon",
-    "pencil",
     "plane",
-    "play",
     "scroll-text",
     "search",
     "shield-alert",
@@ -169,11 +165,8 @@ def _symbol(name: str, svg: str) -> str:
     if body is None:
         sys.exit(f"{name}.svg has no svg element")
     shapes = " ".join(body[1].split())
-    # What lucide says on the svg element has to stand here: use does not carry it over.
-    return (
-        f'<symbol id="{name}" viewBox="0 0 24 24" fill="none" stroke="currentColor" '
-        f'stroke-width="2" stroke-linecap="round" stroke-linejoin="round">{shapes}</symbol>\n'
-    )
+    # How its lines are drawn says .icon in dashboard.css, once for all.
+    return f'<symbol id="{name}" viewBox="0 0 24 24">{shapes}</symbol>\n'
 
 
 def _table(about: dict[str, Any], paths: list[str]) -> str:

@@ -1,8 +1,10 @@
 """A form as it stands on a page: a tree of parts, filled from a request and read back from it."""
 
+import datetime as dt
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +19,7 @@ from msgspec import UNSET
 
 from dashboard.answer_forms import leaves
 from dashboard.answer_forms.files import KEPT, read_kept, read_upload, to_kept
+from dashboard.clocks import date_text
 from dashboard.descriptions.json_schema import escape
 from dashboard.descriptions.nodes import (
     Branch,
@@ -185,9 +188,12 @@ class LeafPart(Part):
 
     @property
     def old_label(self) -> Any:
-        """What was proposed, in the words of the choices if there are any."""
+        """What was proposed, as it is read: in the words of the choices, a day as people write it."""
         if self.leaf.kind is Kind.CHOICES and isinstance(self.old, list):
             return ", ".join(str(leaves.label_of(self.leaf, one)) for one in self.old)
+        if self.leaf.kind is Kind.DATE:
+            with suppress(TypeError, ValueError):
+                return date_text(dt.date.fromisoformat(self.old))
         return leaves.label_of(self.leaf, self.old)
 
     @property

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from dashboard import question_ids
 from dashboard.belongings import belongings_of
 from dashboard.clocks import day_text, local, time_text, whole_text
+from dashboard.descriptions.nodes import words
 from dashboard.inbox_queries import COUNT_LIMIT, Tab, count_open
 from dashboard.markdown import to_html
 from dashboard.models import HumanTask
@@ -116,6 +117,12 @@ def fact(value: Any) -> str:
             return "" + str(localize(value))
         case _:
             return json.dumps(value, ensure_ascii=False)
+
+
+@register.filter
+def in_words(name: str) -> str:
+    """Return the name of a workflow for people who do not write code: ``Pay invoice``."""
+    return words(name)
 
 
 @register.filter

@@ -23,20 +23,20 @@ class PreferenceForm(forms.Form):
     """What can be switched on and off."""
 
     has_single_keys = forms.BooleanField(
-        label=gettext_lazy("Single keys"),
+        label=gettext_lazy("Single-key shortcuts"),
         help_text=gettext_lazy(
-            "Letters and signs alone do something, as the table below says. Off, only Ctrl+Enter "
-            "and Esc do: better for those who speak to their computer."
+            "One key does something, as listed below. Switch this off if you dictate to your "
+            "computer: Ctrl+Enter and Esc go on working."
         ),
         required=False,
     )
     advances = forms.BooleanField(
-        label=gettext_lazy("Go on to the next question by itself"),
+        label=gettext_lazy("Open the next question by itself"),
         help_text=gettext_lazy("After an answer in the inbox the next question opens at once."),
         required=False,
     )
     is_compact = forms.BooleanField(
-        label=gettext_lazy("Low cards"),
+        label=gettext_lazy("Compact list"),
         help_text=gettext_lazy("The inbox shows more questions at once, with less of each."),
         required=False,
     )

@@ -30,13 +30,13 @@ class TokenForm(forms.Form):
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
     days = forms.TypedChoiceField(
-        label=_("It counts for"),
+        label=_("Valid for"),
         coerce=int,
         initial=90,
-        choices=[(30, _("30 days")), (90, _("90 days")), (365, _("a year")), (0, _("ever"))],
+        choices=[(30, _("30 days")), (90, _("90 days")), (365, _("a year")), (0, _("no end"))],
     )
     is_read_only = forms.BooleanField(
-        label=_("It may read only"), required=False, help_text=_("It answers nothing then.")
+        label=_("Read only"), required=False, help_text=_("It can answer and change nothing.")
     )
 
     def save(self, actor: Actor) -> str:

@@ -178,7 +178,7 @@ def _come_too_late(page: Page) -> None:
 
 def _make_token(page: Page) -> None:
     page.get_by_label("What is it for?").fill("Nightly report")
-    press_and_see("Make it", "Copy the token now")(page)
+    press_and_see("Make the token", "Copy the token now")(page)
 
 
 def _confirm(page: Page) -> None:

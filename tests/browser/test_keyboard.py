@@ -201,7 +201,7 @@ def test_deciders_search_their_questions(page: Page, live_server_asgi, mia) -> N
 
 def test_single_keys_can_be_turned_off(inbox: Page, live_server_asgi) -> None:
     inbox.goto(f"{live_server_asgi}/preferences/")
-    inbox.get_by_label("Single keys").press("Space")
+    inbox.get_by_label("Single-key shortcuts").press("Space")
     inbox.get_by_role("button", name="Save").press("Enter")
     expect(inbox.get_by_text("Saved.")).to_be_visible()
     inbox.goto(f"{live_server_asgi}/inbox/")

@@ -53,8 +53,12 @@ def mia(phone: Page, live_server_asgi: LiveServer) -> Page:
 
 
 def fits(page: Page) -> None:
-    """Nothing is wider than the screen, and what decides can be hit with a thumb."""
-    for element in page.locator("main *:visible").all():
+    """Nothing is wider than the screen, and what decides can be hit with a thumb.
+
+    The tabs go sideways by themselves; the page does not.
+    """
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    for element in page.locator("main :not(.tabs *):visible").all():
         box = element.bounding_box()
         assert box is None or box["x"] + box["width"] <= PHONE["width"] + 1, element
     for button in page.locator(".answers button").all():
@@ -105,6 +109,16 @@ def test_from_the_login_through_the_inbox_to_a_rejection(phone: Page) -> None:
     fits(phone)
     phone.get_by_role("link", name="Pay invoice 4711").click()
     fits(phone)
+    approve, reject = (
+        phone.get_by_role("button", name=name).bounding_box() for name in ("Approve", "Reject")
+    )
+    assert approve
+    assert reject
+    assert approve["x"] > reject["x"]
+    # Where the inbox is all there is, no bar that leads there takes the room for the answers.
+    expect(phone.get_by_role("navigation", name="Main")).to_be_hidden()
+    phone.get_by_role("link", name="Signoff").click()
+    phone.get_by_role("link", name="Pay invoice 4711").click()
     phone.get_by_label("Comment").fill("too much")
     phone.get_by_role("button", name="Reject").click()
 

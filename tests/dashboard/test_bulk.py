@@ -92,7 +92,7 @@ def test_each_is_answered_and_what_others_settled_stays(mia):
     }
     assert AuditEntry.objects.get(action=Action.BULK).details == {"questions": 5}
     page = mia.get(f"/answers/{job.pk}/").text
-    assert "All have been gone through." in page
+    assert "Finished." in page
     assert "already settled" in page
     rows = list(csv.reader(io.StringIO(b"".join(mia.get(f"/answers/{job.pk}/results/")).decode())))
     assert rows[0] == ["question", "title", "result", "problem"]

@@ -333,7 +333,7 @@ def test_an_expired_question_says_what_then_happened(worker, open_channels, serv
         "asked",
         "expired",
     }
-    assert "since nobody answered in time" in slack.to("/chat.update")[0].data["text"]
+    assert "Nobody answered in time" in slack.to("/chat.update")[0].data["text"]
 
 
 def test_what_one_execution_is_sending_no_other_sends(open_channels, server, mia):

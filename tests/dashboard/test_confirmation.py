@@ -131,7 +131,7 @@ def test_few_passwords_may_be_wrong(mia, user):
     refused = answer(mia, "q", confirmation="mia")
 
     assert refused.status_code == 403
-    assert "too many wrong passwords" in refused.text
+    assert "Too many wrong passwords" in refused.text
     assert wrong_passwords() == confirming.MAX_WRONG
     assert answer(mia, "q", "reject").status_code == 303
 

@@ -206,7 +206,7 @@ def test_cards_say_what_is_needed_to_choose(mia):
     page = mia.get("/inbox/").text
 
     assert "Pay &lt;b&gt;4711&lt;/b&gt;" in page
-    for text in ("4 200 EUR", "Overdue", "overdue 3 h", "you or finance", "pay_invoice"):
+    for text in ("4 200 EUR", "Overdue", "overdue 3 h", "you or finance", "Pay invoice"):
         assert text in page
     assert "unseen" not in page
 
@@ -390,6 +390,19 @@ def test_follow_up_is_on_the_card_and_a_filter(mia):
     assert titles(response) == ["past"]
     assert "Follow-up: reached" in response.text
     assert len(titles(mia.get("/inbox/?follow_up=other"))) == 3
+
+
+def test_workflow_stands_in_words_and_is_found_by_them(mia):
+    start_run("run", "pay_invoice")
+    ask("run:1", title="that", users=["mia"], tags=child_of("run"))
+    ask("other", title="other", users=["mia"])
+
+    page = mia.get("/inbox/").text
+
+    assert "<span>Pay invoice</span>" in page
+    assert "pay_invoice" not in page
+    for name in ("pay_invoice", "Pay invoice", "pay invoice"):
+        assert titles(mia.get("/inbox/", {"workflow": name})) == ["that"]
 
 
 # --- Ticked ---
@@ -693,7 +706,7 @@ def test_page_says_what_is_asked_by_whom_and_until_when(mia):
         "For Mia, finance or finanse",
         "2 Jan 2030, 10:00",
         "Expires without an answer",
-        "pay_invoice",
+        "</svg> Pay invoice</li>",
         ">Approve<",
         ">Reject<",
     ):

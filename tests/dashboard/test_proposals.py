@@ -544,6 +544,13 @@ def test_secret_parts_are_masked_on_the_page_and_in_the_difference(mia):
     assert "977" not in mia.get(task_url("q")).text
 
 
+def test_day_that_is_proposed_reads_like_one(mia):
+    form = {"type": "object", "properties": {"day": {"type": "string", "format": "date"}}}
+    ask("q", users=["mia"], proposal={"day": "2026-12-15"}, editable=["/day"], form=form)
+
+    assert "15 Dec 2026</span>" in mia.get(task_url("q")).text
+
+
 def test_wrong_edit_settles_nothing(mia):
     ask("q", users=["mia"], proposal=ORDER, editable=["/total"])
 

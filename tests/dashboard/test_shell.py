@@ -1,3 +1,4 @@
+import gzip
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -271,12 +272,16 @@ def test_every_mark_and_icon_exists():
 def _icons_in_templates():
     from dashboard.templatetags.signoff_format import icon
 
-    for path in [
-        *TEMPLATES.glob("dashboard/*.html"),
-        *TEMPLATES.glob("dashboard/executions/*.html"),
-    ]:
+    for path in TEMPLATES.rglob("*.html"):
         for name in re.findall(r'{% icon "([\w-]+)"', path.read_text()):
             yield re.search(r"/(icons|marks)\.svg#([\w-]+)", icon(name)).groups()
+
+
+def test_all_that_pages_load_is_small():
+    files = [path for path in STATIC.rglob("*.*") if path.suffix in {".css", ".js", ".svg"}]
+
+    # As production sends them: see STORAGES.
+    assert sum(len(gzip.compress(path.read_bytes())) for path in files) < 60_000
 
 
 # --- Colour ---
