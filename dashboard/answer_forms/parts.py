@@ -188,7 +188,7 @@ class LeafPart(Part):
 
     @property
     def old_label(self) -> Any:
-        """What was proposed, as it is read: in the words of the choices, a day as people write it."""
+        """What was proposed, as it is read: choices in their words, a day as people write it."""
         if self.leaf.kind is Kind.CHOICES and isinstance(self.old, list):
             return ", ".join(str(leaves.label_of(self.leaf, one)) for one in self.old)
         if self.leaf.kind is Kind.DATE:
