@@ -69,7 +69,7 @@ def install_rust() -> Path:
         message = "cargo is not installed"
         raise CannotInstallError(message)
     with _alone():
-        cargo = ["--quiet", "--locked", "--manifest-path", str(manifest)]
+        cargo = ["--quiet", "--manifest-path", str(manifest)]
         _run(["cargo", "fetch", *cargo])
         build = ["cargo", "build", "--offline", *cargo, "--target-dir", str(folder)]
         subprocess.run(build, check=True)
