@@ -36,6 +36,7 @@ def open_page(page: Page, site: LiveServer) -> None:
     page.get_by_label("Username").fill("mia")
     page.get_by_label("Password").fill("mia")
     page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"{site}/{PAGE}")
 
 
 def test_a_digest_is_chosen_with_the_keyboard(phone: Page, site: LiveServer) -> None:
