@@ -95,7 +95,7 @@ def prepare(
 
 def _needs_a_look(task: HumanTask) -> bool:
     """Whether a question is to be answered by itself; one with a mistake in it may have said so."""
-    return bool(task.problem or (task.described is not None and task.described.confirm))
+    return bool(task.mistake or (task.described is not None and task.described.confirm))
 
 
 def jobs_of(user: AnyUser) -> Any:

@@ -48,7 +48,7 @@ def takes_a_person(promise_id: str, *, resolves: bool) -> bool:
     task = tasks.filter(pk=promise_id, settled_at__isnull=True).first()
     if task is None:
         return False
-    if task.problem:
+    if task.mistake:
         return resolves
     if task.described is None or task.described.confirm is None:
         return False

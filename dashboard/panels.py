@@ -497,7 +497,7 @@ def _event(task: HumanTask, entry: AuditEntry, user: AnyUser) -> Event:
             "principal": entry.on_behalf_of_name,
         }
     icon, text = _deed_of(task, entry, name, is_mine=is_mine)
-    if entry.is_override and task.problem:
+    if entry.is_override and task.mistake:
         text = _("%(deed)s, in spite of a mistake in the description") % {"deed": text}
     elif entry.is_override:
         text = _("%(deed)s, in spite of separation of duties") % {"deed": text}

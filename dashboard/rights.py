@@ -90,7 +90,7 @@ def is_unclear(task: HumanTask, option: AnswerOption) -> bool:
 
     It may have asked for several people, or to be confirmed. A no does no harm.
     """
-    return bool(task.problem) and option.settles == "resolve"
+    return bool(task.mistake) and option.settles == "resolve"
 
 
 def may_choose(task: HumanTask, option: AnswerOption, user: permissions.AnyUser) -> bool:

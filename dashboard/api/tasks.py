@@ -370,7 +370,7 @@ class Task(Struct):
             next_task=None if panel.next is None else panel.next.pk,
             described_at=instant(task.described_at),
             description=dict(task.description) if reveal else mask_description(task.description),
-            problem=task.problem,
+            problem=task.mistake,
         )
 
 

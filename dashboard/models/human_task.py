@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from dashboard.descriptions import Description
 from dashboard.descriptions.answers import DEFAULT, AnswerOption
 from dashboard.descriptions.description import parse_description
+from dashboard.descriptions.reading import DescriptionError
 from durable.models.fields import IdField
 from durable.models.promise import Promise
 from durable.protocol.validation import MAX_INSTANT
@@ -177,7 +178,18 @@ class HumanTask(models.Model):
     @cached_property
     def revealed(self) -> Description | None:
         """All that the description says: for those to whom ``dashboard.revealing`` shows it."""
-        return parse_description(self.description) if self.is_described else None
+        if not self.is_described:
+            return None
+        try:
+            return parse_description(self.description)
+        except DescriptionError as error:  # it was right by the rules of an earlier version
+            self.problem = str(error)
+            return None
+
+    @property
+    def mistake(self) -> str:
+        """What is wrong with the description, by today's rules; empty for nothing."""
+        return self.problem if self.revealed is None else ""
 
     @property
     def options(self) -> tuple[AnswerOption, ...]:

@@ -8,7 +8,7 @@ from django.db import DatabaseError
 import durable
 from dashboard import decisions
 from dashboard.decisions import Actor, Answer, Verdict, decide
-from dashboard.models import Action, AuditEntry
+from dashboard.models import Action, AuditEntry, HumanTask
 from durable.clock import now_ms
 from durable.models import Promise
 from durable.protocol.states import PromiseState
@@ -475,3 +475,16 @@ def test_race_with_another_way_leaves_one_truth():
         assert entries.filter(is_effective=True).count() == 1
         expected = PromiseState.RESOLVED if ours else PromiseState.REJECTED_CANCELED
         assert promise_of(f"q{round_}").state == expected
+
+
+def test_what_the_rules_of_today_refuse_breaks_no_page_and_can_only_be_rejected(mia):
+    ask("q", users=["mia"])
+    HumanTask.objects.update(description={"schema": 1, "title": "Pay?", "priority": "of old"})
+
+    assert mia.get("/inbox/").status_code == 200
+    assert "human_task.priority" in mia.get(task_url("q")).text
+    refused = answer(mia, "q")
+    assert refused.status_code == 403
+    assert "it can only be rejected" in refused.text
+    assert answer(mia, "q", "reject").status_code == 303
+    assert promise_of("q").state == PromiseState.REJECTED
