@@ -84,6 +84,7 @@ STRUCTURE = """() => {
 
 AXE = """async ([theme, rules]) => {
   document.documentElement.dataset.theme = theme;
+  scrollTo(0, 0);  // what sticks to the bottom covers what happens to be there
   const options = {resultTypes: ["violations"], preload: false};
   if (rules.length) options.runOnly = {type: "rule", values: rules};
   const {violations} = await axe.run(document, options);

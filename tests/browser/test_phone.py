@@ -57,6 +57,7 @@ def fits(page: Page) -> None:
 
     The tabs go sideways by themselves; the page does not.
     """
+    page.wait_for_load_state()  # style sheets may be on their way
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     for element in page.locator("main :not(.tabs *):visible").all():
         box = element.bounding_box()
