@@ -84,6 +84,13 @@ class Event(NamedTuple):
     changes: Sequence[Row] = ()
 
 
+class Round(NamedTuple):
+    """A question that another one asks again, and how it ended."""
+
+    task: HumanTask
+    outcome: Outcome | None
+
+
 class Button(NamedTuple):
     """One answer as it stands on the panel."""
 
@@ -149,7 +156,7 @@ class Panel:
     is_of_list: bool = False
     afterwards: Sequence[Text] = ()
     late: DecisionForm | None = None
-    previous: Sequence[HumanTask] = ()
+    previous: Sequence[Round] = ()
     action: str = ""
     expiry: str = ""
     schedule: Sequence[Entry] = ()
@@ -275,7 +282,7 @@ def read_panel(
         afterwards=_afterwards(task, outcome, now),
         late=late,
         refused=refused,
-        previous=_earlier_rounds(task, user),
+        previous=_earlier_rounds(task, user, now),
         action=action,
         expiry=expiry_of(task, now),
         schedule=schedule,
@@ -443,16 +450,16 @@ def _afterwards(task: HumanTask, outcome: Outcome | None, now: int) -> Sequence[
     return said
 
 
-def _earlier_rounds(task: HumanTask, user: AnyUser) -> list[HumanTask]:
+def _earlier_rounds(task: HumanTask, user: AnyUser, now: int) -> list[Round]:
     """Return the questions that this one asks again, the latest first, as far as they are seen."""
-    found: list[HumanTask] = []
+    found: list[Round] = []
     wanted, known = task.previous, {task.pk}
     while wanted and wanted not in known and len(found) < MAX_EVENTS:
         earlier: Any = with_outcome(visible_to(user).filter(pk=wanted)).first()
         if earlier is None:
             break
         known.add(wanted)
-        found.append(earlier)
+        found.append(Round(earlier, outcome_of(earlier, user, now)))
         wanted = earlier.previous
     return found
 

@@ -319,7 +319,7 @@ def _open_early() -> None:
 
 def _send_back() -> None:
     comment = "Say which Monday, and who to call."
-    _answer("jon", "review-opening-hours", "reject", comment)
+    _answer("jon", "review-opening-hours", "rework", comment)
 
 
 def _ask_for_access() -> None:

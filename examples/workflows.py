@@ -1,4 +1,4 @@
-"""Three workflows: a purchase, a review in two rounds, a deployment with a timed wait.
+"""Three workflows: a purchase, a review in rounds, a deployment with a timed wait.
 
 More are in ``finance`` and ``company``; workers look for them here.
 """
@@ -14,6 +14,7 @@ from examples import company, finance, ledger  # noqa: F401 - importing register
 from examples.orders import Order, read_orders
 
 CANARY_WAIT = timedelta(seconds=20)
+ROUNDS = 3
 
 
 @durable.function
@@ -57,20 +58,29 @@ def place_order(order: Order) -> str:
 
 @durable.function
 def review(ctx: durable.Context, title: str, text: str) -> Generator[Any, Any, str]:
-    """Two rounds: a rejected draft is revised with the comment and shown once more."""
-    for round_number in (1, 2):
-        decision = yield ctx.approval(
+    """A draft that is sent back is revised and shown again, with what was said of it before."""
+    earlier = None
+    for number in range(1, ROUNDS + 1):
+        asked = yield ctx.begin_approval(
             title=f"Publish “{title}”?",
             question=text,
             consequence="Approving publishes the text as it stands.",
-            facts={"Round": f"{round_number} of 2", "Length": f"{len(text.split())} words"},
+            facts={"Length": f"{len(text.split())} words"},
             groups=["editors"],
+            answers=["approve", *(["rework"] if number < ROUNDS else []), "reject"],
+            previous=earlier,
+            round=number,
+            rounds=ROUNDS,
         )
+        decision = yield asked
         if decision.approved:
             address = yield ctx.run(publish, title, text)
             return f"published at {address}"
-        text = yield ctx.run(revise, text, decision.comment or "no comment")
-    return "withdrawn after two rounds"
+        if decision.answer != "rework":
+            break
+        text = yield ctx.run(revise, text, decision.comment)
+        earlier = asked.id
+    return f"rejected by {decision.by}"
 
 
 @durable.function

@@ -366,7 +366,7 @@ class Task(Struct):
             schedule=[Line(moment(one.at), str(one.text), one.is_done) for one in panel.schedule],
             comments=[Remark.of(one) for one in panel.comments],
             history=[Happening.of(one) for one in panel.history],
-            earlier_rounds=[one.pk for one in panel.previous],
+            earlier_rounds=[one.task.pk for one in panel.previous],
             next_task=None if panel.next is None else panel.next.pk,
             described_at=instant(task.described_at),
             description=dict(task.description) if reveal else mask_description(task.description),

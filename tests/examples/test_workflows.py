@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.test import Client
 
 import durable
+from dashboard.models import HumanTask
 from durable.background.runner import BackgroundRunner
 from durable.models import Promise
 from durable.store import get_store
@@ -15,6 +18,7 @@ from examples.ledger import ledger_path
 from examples.models import LedgerEntry
 from examples.orders import read_orders
 from examples.workflows import deploy, purchase, review
+from tests.dashboard.people import client_of, make_user, task_url
 from tests.processes import wait_until
 
 
@@ -71,11 +75,49 @@ def test_a_rejected_purchase_leaves_no_trace(answer) -> None:
     assert not LedgerEntry.objects.exists()
 
 
-def test_a_review_has_two_rounds(answer) -> None:
+def test_a_review_is_sent_back_twice_and_shows_what_was_said_before(worker) -> None:
     handle = durable.start("review-1", review, "News", "Text")
-    answer("review-1:1", approved=False, comment="shorter")
-    answer("review-1:3", approved=True)
+    editor = client_of(make_user("mia", groups=("editors",), first_name="Mia"))
+    said = ["Shorter, please.", "Name a date."]
+    for number, comment in enumerate(said, start=1):
+        page = _page_of(editor, f"Round {number} of 3" if number > 1 else "Publish “News”?")
+        assert all(earlier in page.text for earlier in said[: number - 1])
+        _answer_on(page, editor, "rework", comment)
+
+    page = _page_of(editor, "Round 3 of 3")
+
+    assert "Earlier rounds" in page.text
+    assert all(f"<blockquote>{earlier}</blockquote>" in page.text for earlier in said)
+    assert page.text.count("You sent this back") == 2
+    assert 'value="rework"' not in page.text
+    _answer_on(page, editor, "approve", "")
     assert handle.result(timeout=15).startswith("published at /articles/news-")
+
+
+def test_a_review_that_is_rejected_ends(answer) -> None:
+    handle = durable.start("review-1", review, "News", "Text")
+    answer("review-1:1", approved=False)
+    assert handle.result(timeout=15) == "rejected by mia"
+
+
+def _page_of(client: Client, words: str) -> Any:
+    """Return the page of the question that waits, once it says these words."""
+    found: list[Any] = []
+
+    def look() -> bool:
+        tasks = HumanTask.objects.filter(settled_at__isnull=True)
+        found[:] = [client.get(task_url(one.pk)) for one in tasks]
+        return any(words in page.text for page in found)
+
+    wait_until(look, seconds=15, what=words)
+    return found[0]
+
+
+def _answer_on(page: Any, client: Client, name: str, comment: str) -> None:
+    response = client.post(
+        f"{page.request['PATH_INFO']}decide/", {"answer": name, "comment": comment}
+    )
+    assert response.status_code == 303
 
 
 def test_a_deployment_waits_and_asks(answer, monkeypatch) -> None:
