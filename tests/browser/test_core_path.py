@@ -99,6 +99,7 @@ def test_an_operator_watches_it_end_without_reload(
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.once
 def test_the_same_without_javascript(browser, live_server_asgi, people, worker) -> None:
     context = browser.new_context(java_script_enabled=False, locale="en-GB")
     try:
@@ -141,6 +142,7 @@ def test_the_worker_dies_while_the_question_stands_and_in_a_later_step(
     assert runs.count("first") == 1
 
 
+@pytest.mark.once
 def test_a_stranger_finds_nothing(page: Page, live_server_asgi, people, worker) -> None:
     start_errand()
     wait_for_question()

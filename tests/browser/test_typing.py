@@ -234,7 +234,7 @@ def test_polls_do_not_overlap_however_slow_the_server(
 
     for server in servers:
         server.wait_for(1)
-    page.clock.run_for(60_000)  # six times as long as a part waits between two looks
+    page.clock.run_for(40_000)  # four times as long as a part waits between two looks
     assert [server.most for server in servers] == [1] * len(servers)
     assert [server.asked for server in servers] == [1] * len(servers)
 

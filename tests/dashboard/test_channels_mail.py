@@ -30,7 +30,7 @@ from tests.dashboard.people import (
     task_url,
 )
 
-pytestmark = pytest.mark.usefixtures("mail_is_on")
+pytestmark = [pytest.mark.usefixtures("mail_is_on"), pytest.mark.once]
 
 NOON = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
 INVOICE = {

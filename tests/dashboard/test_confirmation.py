@@ -34,7 +34,7 @@ from tests.dashboard.people import (
     task_url,
 )
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 TEXT = {"text": "4711", "label": "The last four characters of the invoice"}
 PASSWORD = {"password": True}

@@ -27,7 +27,11 @@ from tests.dashboard.people import HOUR_MS, answer, ask, client_of, make_user, u
 from tests.dashboard.test_channels_mail import html_of, links_in, text_of
 from tests.dashboard.timed import START, Days, until
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("mail_is_on")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.once,
+    pytest.mark.usefixtures("mail_is_on"),
+]
 BASE = "https://signoff.example.com"
 PAGE = "/account/notifications/"
 MIA = "mia@example.com"

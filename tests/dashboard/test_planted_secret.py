@@ -196,8 +196,11 @@ RUN_VIEWS = ("", "?tab=history", *(f"?step={RUN}:{one}" for one in (*PLANTED, "t
 
 @pytest.mark.parametrize(
     "role",
-    [VIEWER, DECIDER, MANAGER, ADMIN]
-    + [pytest.param(role, marks=pytest.mark.slow) for role in (ANONYMOUS, STRANGER)],
+    [DECIDER, ADMIN]
+    + [
+        pytest.param(role, marks=pytest.mark.slow)
+        for role in (VIEWER, MANAGER, ANONYMOUS, STRANGER)
+    ],
 )
 @pytest.mark.parametrize("is_over", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_no_page_shows_it(hay, there, role, is_over):

@@ -120,7 +120,13 @@ def test_people_do_what_they_may_and_no_more(there, area):
     assert wrong == []
 
 
-@pytest.mark.parametrize("area", rights.AREAS)
+@pytest.mark.parametrize(
+    "area",
+    [
+        pytest.param(area, marks=() if area == "inbox" else pytest.mark.slow)
+        for area in rights.AREAS
+    ],
+)
 def test_what_acts_needs_the_token_of_a_page(there, area):
     admin = there.client(ADMIN)
     before = writes()

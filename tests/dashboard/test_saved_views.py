@@ -20,7 +20,7 @@ from dashboard.models import (
 from tests.dashboard import factories
 from tests.dashboard.people import answer, ask, client_of, make_user, start_run, task_url
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 URGENT = "tab=answer&priority=urgent"
 FAILED = "status=failed"

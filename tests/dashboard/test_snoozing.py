@@ -24,7 +24,7 @@ from tests.dashboard.people import (
 from tests.dashboard.test_inbox import counts, titles
 from tests.store.support import execute
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 NOON = datetime(2026, 5, 20, 12, tzinfo=UTC)  # a Wednesday
 

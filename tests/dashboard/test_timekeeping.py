@@ -131,6 +131,7 @@ def test_nothing_comes_before_its_time(days):
     assert moments("q") == []
 
 
+@pytest.mark.once
 def test_with_business_hours_each_waits_for_them(days):
     # asked on a Tuesday at 7:06, so that nine hours of work end on Wednesday at 10:00
     calendar = {"hours": "09:00-17:00", "zone": "UTC"}
@@ -169,6 +170,7 @@ def test_those_told_get_no_right_by_it(days):
     assert not visible_to(boss).exists()
 
 
+@pytest.mark.once
 def test_added_names_that_nobody_has_yet_wait_for_who_will_have_them(days):
     ask("q", ladder=[{"after": "PT1H", "add": {"users": ["mia", "new"], "groups": ["leads"]}}])
     mia = make_user("mia")
@@ -245,6 +247,7 @@ def test_moment_that_the_question_has_not_is_passed_over(days):
         assert fire("q", START, START, "reminder9") is Fired.DONE
 
 
+@pytest.mark.once
 def test_reminder_that_fails_is_given_up_and_keeps_nothing_else_from_coming(days, caplog):
     ask("q", users=["mia"], expires=iso(9), reminders=[{"after": "PT1H"}, {"after": "PT3H"}])
     described = task_of().description
@@ -265,6 +268,7 @@ def test_reminder_that_fails_is_given_up_and_keeps_nothing_else_from_coming(days
     assert moments() == ["reminder2", "expiry"]
 
 
+@pytest.mark.once
 def test_who_is_concerned_gets_mail(days, settings, mailoutbox):
     settings.SIGNOFF_CHANNELS = [{"channel": "mail"}]
     for name in ("mia", "boss", "jon"):
@@ -390,6 +394,7 @@ def test_watching_ends_at_the_deadline_of_the_question(days):
 # --- Handing over ---
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("is_configured", [False, True])
 def test_handing_over_counts_anew_only_if_the_question_wants_it(days, is_configured):
     mia, jon = make_user("mia"), make_user("jon")
@@ -435,6 +440,7 @@ def test_whoever_hands_a_question_to_themself_puts_nothing_off(days):
     assert len(roots()) == 1
 
 
+@pytest.mark.once
 def test_counting_anew_keeps_the_expiry(days):
     ask("q", users=["mia"], restart_on_reassign=True, expires=iso(5), **LADDER)
     days.work()
@@ -452,6 +458,7 @@ def test_counting_anew_keeps_the_expiry(days):
 # --- While the requester is asked ---
 
 
+@pytest.mark.once
 def test_what_counts_from_the_question_waits_for_the_requester_and_the_expiry_does_not(days):
     ann, mia = make_user("ann"), make_user("mia")
     start_run("run-1", by=ann)
@@ -537,6 +544,7 @@ def test_handing_over_while_the_requester_is_asked_counts_from_then(days):
 # --- Expiry ---
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("on_expiry", "seen"),
     [
@@ -706,6 +714,7 @@ def test_what_is_overdue_is_found_by_its_index(days):
 # --- What the page says ---
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("on_expiry", "before", "after"),
     [
@@ -765,6 +774,7 @@ def test_sentence_has_a_time_as_near_as_it_needs(days, hours, said):
     assert f"by {said}," in sentence(task_of(), START)
 
 
+@pytest.mark.once
 def test_schedule_shows_what_is_done_and_what_is_next(days):
     ask("q", users=["mia"], expires=iso(20), **LADDER)
     days.work()
@@ -794,6 +804,7 @@ def test_schedule_shows_what_is_done_and_what_is_next(days):
     assert "Told: boss" in page
 
 
+@pytest.mark.once
 def test_schedule_of_a_question_that_is_over_shows_what_has_happened(days):
     ask("q", users=["mia"], **LADDER)
     days.work()
@@ -804,6 +815,7 @@ def test_schedule_of_a_question_that_is_over_shows_what_has_happened(days):
     assert [one.text for one in schedule_of(task_of(), is_open=False)] == ["Reminder"]
 
 
+@pytest.mark.once
 def test_history_tells_what_happened_by_itself(days):
     ask("q", users=["mia"], expires=iso(13), **LADDER)
     days.work()
