@@ -13,7 +13,7 @@ def let_others_end() -> None:
     if connection.vendor != "postgresql":
         return
     until = _number(_NEXT)
-    wait_until(lambda: _number(_OLDEST) >= until, seconds=15, what="the end of other transactions")
+    wait_until(lambda: _number(_OLDEST) >= until, seconds=45, what="the end of other transactions")
 
 
 def _number(sql: str) -> int:
