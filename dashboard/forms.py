@@ -60,6 +60,7 @@ class DecisionForm(forms.Form):
 
     is_again = False
     is_outdated = False
+    is_given = False
     asked_at: int | None = None
 
     def __init__(
@@ -97,7 +98,7 @@ class DecisionForm(forms.Form):
         if option.needs_comment and self.cleaned_data.get("comment") == "":
             self.add_error("comment", _("This answer needs a comment."))
         self._check_confirmation(option)
-        if _takes_values(option, self.questions):
+        if self._takes_values(option):
             values = self.questions.clean()
             self._has_faults = values is None
             self.values = values or {}
@@ -113,6 +114,11 @@ class DecisionForm(forms.Form):
             self.add_error("confirmation", _("Enter your password to confirm this answer."))
         elif not (confirmation.is_password or confirmation.is_text(given)):
             self.add_error("confirmation", confirming.NOT_THE_TEXT)
+
+    def _takes_values(self, option: AnswerOption) -> bool:
+        if option.form is Need.OPTIONAL:
+            return self.is_given or not self.questions.is_blank()
+        return option.form is Need.REQUIRED
 
     def is_valid(self) -> bool:
         """Say whether it can be sent, with what is filled in."""
@@ -295,6 +301,7 @@ def read_sent(task: HumanTask, sent: Sent) -> tuple[Answer, QueryDict]:
             faults.append(Fault("", "", _("This question has answers of its own."), "value"))
         data["value"] = msgspec.json.encode(sent.value).decode()
     form = form_for(task, data, given.files)
+    form.is_given = bool(sent.values)  # also those that the form begins with
     is_right = form.is_valid()
     if is_right and not faults:
         return form.to_answer(), data
@@ -314,9 +321,3 @@ def _confirmation_field(confirmation: Confirmation, label: Any) -> forms.CharFie
         max_length=MAX_CONFIRMATION,
         widget=widget,
     )
-
-
-def _takes_values(option: AnswerOption, questions: Questions) -> bool:
-    if option.form is Need.OPTIONAL:
-        return not questions.is_blank()
-    return option.form is Need.REQUIRED

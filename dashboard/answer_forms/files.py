@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,6 +18,7 @@ MAX_NAME = 255
 KEPT = "~kept"
 """Behind the name of an input: that of the one which carries its file along."""
 MAX_TYPE = 100
+_KEYS = {"name", "type", "base64"}
 
 
 def read_upload(upload: "UploadedFile[Any]", accept: str = "") -> dict[str, str]:
@@ -44,7 +46,7 @@ def read_kept(text: str, accept: str = "") -> dict[str, str]:
         size = len(base64.b64decode(value["base64"], validate=True))
     except (msgspec.DecodeError, binascii.Error, KeyError, ValueError):
         raise problem from None
-    is_whole = value.keys() == {"name", "type", "base64"} and size <= MAX_FILE
+    is_whole = value.keys() == _KEYS and size <= MAX_FILE
     if not is_whole or len(value["name"]) > MAX_NAME or len(value["type"]) > MAX_TYPE:
         raise problem
     _check_type(value, accept)
@@ -54,6 +56,15 @@ def read_kept(text: str, accept: str = "") -> dict[str, str]:
 def to_kept(value: Any) -> str:
     """Return a file as the form carries it along."""
     return msgspec.json.encode(value).decode()
+
+
+def with_contents(value: Any, files: Sequence[Any]) -> Any:
+    """Return a copy of a value in which these files are bytes: what is in them."""
+    if isinstance(value, dict):
+        if value.keys() == _KEYS and any(value is one for one in files):
+            return base64.b64decode(value["base64"])
+        return {key: with_contents(one, files) for key, one in value.items()}
+    return [with_contents(one, files) for one in value] if isinstance(value, list) else value
 
 
 def _check_type(value: dict[str, str], accept: str) -> None:

@@ -76,9 +76,14 @@ def is_blank(sent: Any) -> bool:
     return not (any(sent) if isinstance(sent, list) else sent)
 
 
+def is_untouched(leaf: Leaf, sent: Any) -> bool:
+    """Say whether an input is as it began."""
+    return _is_as_proposed(leaf, sent) or (is_blank(sent) and is_blank(shown(leaf)))
+
+
 def parse(leaf: Leaf, sent: Any) -> Any:
     """Return the value of what was sent; raises ``ValidationError``. UNSET when left empty."""
-    if leaf.keeps and _is_untouched(leaf, sent) and _is_right(leaf):
+    if leaf.keeps and _is_as_proposed(leaf, sent) and _is_right(leaf):
         # Not through text and back: it stays what it is.
         return leaf.default
     if is_blank(sent) and leaf.kind is not Kind.BOOLEAN:
@@ -93,7 +98,7 @@ def parse(leaf: Leaf, sent: Any) -> Any:
     return value
 
 
-def _is_untouched(leaf: Leaf, sent: Any) -> bool:
+def _is_as_proposed(leaf: Leaf, sent: Any) -> bool:
     if leaf.default is msgspec.UNSET:
         return False
     if leaf.kind is Kind.CHOICES:  # which come in the order of the page

@@ -93,6 +93,10 @@ class Part:
         """Say whether nothing was filled in."""
         raise NotImplementedError
 
+    def is_untouched(self) -> bool:
+        """Say whether it is as it began."""
+        raise NotImplementedError
+
     def walk(self) -> "Iterator[Part]":
         """Yield this part and all below it."""
         yield self
@@ -175,6 +179,10 @@ class LeafPart(Part):
     def is_blank(self) -> bool:
         """Say whether the input is empty."""
         return self.leaf.kind is Kind.FIXED or leaves.is_blank(self.sent)
+
+    def is_untouched(self) -> bool:
+        """Say whether the input has what it began with."""
+        return self.leaf.kind is Kind.FIXED or leaves.is_untouched(self.leaf, self.sent)
 
     @property
     def has_value(self) -> bool:
@@ -301,6 +309,10 @@ class GroupPart(Part):
     def is_blank(self) -> bool:
         """Say whether no part was filled in."""
         return all(part.is_blank() for part in self.parts)
+
+    def is_untouched(self) -> bool:
+        """Say whether every part is as it began."""
+        return all(part.is_untouched() for part in self.parts)
 
     def walk(self) -> Iterator[Part]:
         """Yield this part and all below it."""
@@ -435,6 +447,12 @@ class RowsPart(Part):
         """Say whether there is no row."""
         return not self.rows
 
+    def is_untouched(self) -> bool:
+        """Say whether the rows are those that it began with."""
+        if [number for number, _part in self.rows] != list(self._first_numbers()):
+            return False
+        return all(part.is_untouched() for _number, part in self.rows)
+
     def walk(self) -> Iterator[Part]:
         """Yield this part and all below it."""
         yield self
@@ -456,11 +474,15 @@ class RowsPart(Part):
             _focus(part)
         self.rows.append((number, part))
 
+    def _first_numbers(self) -> range:
+        """Return the numbers of the rows that it begins with."""
+        return range(len(self._given) or self.node.least)
+
     def _numbers(self) -> Iterator[int]:
         """Yield the numbers of the rows, in their order."""
         data = self._filling.data
         if data is None:
-            yield from range(max(len(self._given), self.node.least if not self._given else 0))
+            yield from self._first_numbers()
             return
         sent = [one for one in data.getlist(self.name) if _INDEX.match(one)]
         start = f"{self.name}/"

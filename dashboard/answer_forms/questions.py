@@ -11,6 +11,7 @@ from django.utils.datastructures import MultiValueDict
 from django.utils.translation import gettext_lazy as _
 from msgspec import UNSET
 
+from dashboard.answer_forms.files import with_contents
 from dashboard.answer_forms.leaves import check_keys
 from dashboard.answer_forms.parts import Filling, GroupPart, LeafPart, Part, part_for
 from dashboard.answer_forms.registered import load, schema_of
@@ -105,8 +106,10 @@ class SchemaQuestions:
         }
 
     def is_blank(self) -> bool:
-        """Say whether nothing was filled in."""
-        return all(part.is_blank() for part in self._by_pointer.values())
+        """Say whether nothing was filled in; what is proposed stands there without that."""
+        if self._proposal is not None:
+            return False
+        return all(part.is_untouched() for part in self._by_pointer.values())
 
     def clean(self) -> Mapping[str, Any] | None:
         """Return the values; None when something is wrong."""
@@ -142,7 +145,10 @@ class SchemaQuestions:
 
 
 class PydanticQuestions(SchemaQuestions):
-    """Questions of a model, which has the last word on the values."""
+    """Questions of a model, which has the last word on the values.
+
+    Where it wants bytes a file is asked for, and the model gets what is in it.
+    """
 
     def __init__(self, model: Any, parts: Mapping[str, Part]) -> None:
         """Take the model."""
@@ -155,11 +161,24 @@ class PydanticQuestions(SchemaQuestions):
         if values is None:
             return None
         try:
-            made = self._model.model_validate(values).model_dump(mode="json")
+            made = self._validated(values).model_dump(mode="json")
+        except UnicodeDecodeError:
+            self._faults.append(Fault("", "", _("This takes files of plain text only.")))
+            return None
         except ValueError as error:  # what pydantic raises is one
             self._place(error)
             return None
         return self._checked(made)
+
+    def _validated(self, values: Mapping[str, Any]) -> Any:
+        try:
+            return self._model.model_validate(values)
+        except ValueError as error:
+            problems: list[dict[str, Any]] = getattr(error, "errors", list)()
+            wanted = [one["input"] for one in problems if one.get("type") == "bytes_type"]
+            if not wanted:
+                raise
+        return self._model.model_validate(with_contents(values, wanted))
 
     def _place(self, error: ValueError) -> None:
         """Put each problem beside the input that it is about."""

@@ -44,17 +44,26 @@ def schema_of(model: Any) -> Mapping[str, Any]:
 
     What only the model itself can check is left to it: it validates what the form has read.
     """
-    return cast("Mapping[str, Any]", _simplified(model.model_json_schema()))
+    # So pydantic calls bytes; with this setting it hands them back as base64, else as text.
+    is_base64 = getattr(model, "model_config", {}).get("ser_json_bytes") == "base64"
+    of_bytes = "base64url" if is_base64 else "binary"
+    return cast("Mapping[str, Any]", _simplified(model.model_json_schema(), of_bytes))
 
 
-def _simplified(schema: Any) -> Any:
+def _simplified(schema: Any, of_bytes: str) -> Any:
     if isinstance(schema, list):
-        return [_simplified(one) for one in schema]
+        return [_simplified(one, of_bytes) for one in schema]
     if not isinstance(schema, dict):
         return schema
     if (decimal := _decimal(schema)) is not None:
         return decimal
-    return {key: _simplified(one) for key, one in schema.items() if not _is_beyond(key, one)}
+    if schema.get("type") == "string" and schema.get("format") == of_bytes:
+        # A file, and the lengths are of what is in it.
+        rest = {key: one for key, one in schema.items() if key not in {"minLength", "maxLength"}}
+        return rest | {"format": "binary"}
+    return {
+        key: _simplified(one, of_bytes) for key, one in schema.items() if not _is_beyond(key, one)
+    }
 
 
 def _decimal(schema: Mapping[str, Any]) -> dict[str, Any] | None:

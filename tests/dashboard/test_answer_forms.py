@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 from django import forms
+from django.contrib.auth.models import User
 from django.core.checks import run_checks
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import QueryDict
@@ -23,6 +24,7 @@ from dashboard.models import AuditEntry, HumanTask
 from dashboard.rights import RefusedError
 from durable.models import Promise
 from durable.protocol.states import PromiseState
+from tests.dashboard.calling import Program
 from tests.dashboard.people import (
     answer,
     ask,
@@ -837,6 +839,89 @@ def test_answer_says_whether_it_takes_the_form(mia, need, sent, found):
     assert written() == found
 
 
+BEGUN = form_of(
+    ["name"],
+    name={"type": "string"},
+    count={"type": "integer", "default": 5},
+    is_new={"type": "boolean", "default": True},
+    kind={"enum": ["full", "part"], "default": "full"},
+    tags={"type": "array", "items": {"enum": ["a", "b"]}, "default": ["b", "a"]},
+    when={"type": "string", "format": "date-time", "default": "2026-05-31T14:00:00Z"},
+    lines={
+        "type": "array",
+        "minItems": 1,
+        "items": {"type": "object", "properties": {"text": {"type": "string", "default": "x"}}},
+    },
+)
+AS_BEGUN = {
+    "name": "",
+    "count": "5",
+    "is_new": "on",
+    "kind": "full",
+    "tags": ["a", "b"],
+    "when": "2026-05-31T14:00",
+    "lines": "0",
+    "lines/0/text": "x",
+}
+
+
+@pytest.mark.parametrize(
+    "touched",
+    [
+        {"count": "6"},
+        {"count": ""},
+        {"is_new": []},
+        {"kind": "part"},
+        {"tags": ["a"]},
+        {"when": "2026-05-31T14:01"},
+        {"lines/0/text": ""},
+        {"lines": ["0", "1"], "lines/1/text": "x"},
+    ],
+)
+def test_optional_form_that_nobody_touched_is_not_filled_in(mia, touched):
+    ask(
+        "q",
+        users=["mia"],
+        form=BEGUN,
+        answers=["approve", {"name": "park", "label": "Park", "form": "optional"}],
+    )
+
+    refused = post(mia, choice="park", **AS_BEGUN | touched)
+    assert refused.status_code == 422
+    assert "Fill this in." in refused.text
+    assert is_open()
+    assert post(mia, choice="park", **AS_BEGUN).status_code == 303
+    assert written() == {}
+
+
+@pytest.mark.parametrize("values", [None, {}, {"count": 5, "name": "x"}])
+def test_what_a_program_gives_is_filled_in_also_as_it_began(mia, values):
+    ask(
+        "q",
+        users=["mia"],
+        form=form_of([], count={"type": "integer", "default": 5}, name={"default": "x"}),
+        answers=["approve", {"name": "park", "label": "Park", "form": "optional"}],
+    )
+    given = {} if values is None else {"values": values}
+
+    assert Program(User.objects.get()).answer("q", "park", **given).status_code == 200
+    assert written() == (values or {})
+
+
+@pytest.mark.parametrize("text", ["", "as before"])
+def test_proposal_goes_with_an_optional_form_untouched_or_empty(mia, text):
+    ask(
+        "q",
+        users=["mia"],
+        proposal={"note": text, "price": 5},
+        editable=["/note"],
+        answers=[{"name": "approve", "form": "optional"}],
+    )
+
+    assert post(mia, note=text).status_code == 303
+    assert written() == {"note": text, "price": 5}
+
+
 @pytest.mark.parametrize("need", ["required", "optional"])
 def test_answer_that_takes_the_form_checks_it(mia, need):
     ask(
@@ -1357,6 +1442,47 @@ def test_real_model_of_pydantic_is_a_form(mia, listed):
         "tags": {},
         "count": 2,
     }
+
+
+@pytest.mark.parametrize(
+    ("config", "content", "found"),
+    [
+        ({}, "Grüße".encode(), "Grüße"),
+        ({}, b"\xff\x00", None),
+        ({"ser_json_bytes": "base64"}, b"\xff\x00", "_wA="),
+    ],
+)
+def test_bytes_of_a_model_are_what_is_in_a_file(mia, listed, config, content, found):
+    pydantic = pytest.importorskip("pydantic")
+    from typing import Annotated
+
+    class Upload(pydantic.BaseModel):
+        model_config = config
+        document: Annotated[bytes, pydantic.Field(max_length=10)]
+        more: list[bytes] = []
+        none: bytes | None = None
+
+    globals()["pydantic_model"] = Upload
+    ask("q", users=["mia"], form={"pydantic": "model"})
+    assert 'type="file" name="values/document"' in mia.get(task_url("q")).text
+
+    def send(sent):
+        files = {"values/document": SimpleUploadedFile("a.txt", sent)}
+        return answer(
+            mia, "q", filled="1", **files, **{"values/more/0": SimpleUploadedFile("b", b"b")}
+        )
+
+    assert "at most 10 bytes" in send(b"x" * 11).text
+    assert "Choose a file." in answer(mia, "q", filled="1").text
+    response = send(content)
+
+    if found is None:
+        assert response.status_code == 422
+        assert "This takes files of plain text only." in response.text
+        assert is_open()
+    else:
+        second = "Yg==" if config else "b"
+        assert written() == {"document": found, "more": [second], "none": None}
 
 
 # --- Round trip: schema, form, request, values ---
