@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from dashboard.clocks import utc
 from dashboard.masking import mask_description
 from dashboard.models import (
     AuditEntry,
@@ -89,12 +90,12 @@ class HumanTaskAdmin(ReadOnlyAdmin):
     @admin.display(description=_("asked"), ordering="created_at")
     def asked(self, task: HumanTask) -> dt.datetime:
         """Show when it was asked."""
-        return _moment(task.created_at)
+        return utc(task.created_at)
 
     @admin.display(description=_("due"), ordering="due_at")
     def due(self, task: HumanTask) -> dt.datetime | None:
         """Show by when it should be answered."""
-        return None if task.due is None else _moment(task.due)
+        return None if task.due is None else utc(task.due)
 
 
 @admin.register(AuditEntry)
@@ -143,7 +144,7 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
     @admin.display(description=_("received"), ordering="pk")
     def received(self, delivery: WebhookDelivery) -> dt.datetime:
         """Show when it came."""
-        return _moment(delivery.received_at)
+        return utc(delivery.received_at)
 
 
 @admin.register(Message)
@@ -159,8 +160,4 @@ class MessageAdmin(ReadOnlyAdmin):
     @admin.display(description=_("created"), ordering="pk")
     def created(self, message: Message) -> dt.datetime:
         """Show when it was made."""
-        return _moment(message.created_at)
-
-
-def _moment(instant_ms: int) -> dt.datetime:
-    return dt.datetime.fromtimestamp(instant_ms / 1000, tz=dt.UTC)
+        return utc(message.created_at)

@@ -13,6 +13,7 @@ from hashlib import sha256
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 
 import durable
 from dashboard.descriptions import DescriptionError
@@ -147,6 +148,11 @@ def due_of(task: HumanTask, now: int) -> int | None:
         return task.due
     calendar = None if task.described is None else task.described.timing.calendar
     return delayed(task.due, [Pause(since, now)], start=since, calendar=calendar)
+
+
+def is_overdue(now: int) -> Q:
+    """Match questions whose deadline has passed; while the requester is asked it stands still."""
+    return Q(due_at__lte=now, waits_for_requester_since__isnull=True)
 
 
 @contextmanager

@@ -8,11 +8,19 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 _WEEK = dt.timedelta(days=7)
+# A day less at both ends, for the time zones.
+_FIRST_MS, _LAST_MS = -62_135_510_400_000, 253_402_214_400_000
+
+
+def utc(instant_ms: int) -> dt.datetime:
+    """Return an instant (epoch ms) in UTC; beyond the calendar the first or last day it has."""
+    instant = min(max(instant_ms, _FIRST_MS), _LAST_MS)
+    return dt.datetime.fromtimestamp(instant / 1000, tz=dt.UTC)
 
 
 def local(instant_ms: int) -> dt.datetime:
     """Return an instant in the reader's time zone."""
-    return timezone.localtime(dt.datetime.fromtimestamp(instant_ms / 1000, tz=dt.UTC))
+    return timezone.localtime(utc(instant_ms))
 
 
 def time_text(moment: dt.datetime) -> str:

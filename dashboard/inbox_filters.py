@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.functional import Promise as LazyText
 from django.utils.translation import gettext_lazy as _
 
+from dashboard.attendance import is_overdue
 from dashboard.descriptions.description import Priority
 
 MAX_TEXT = 200
@@ -121,13 +122,14 @@ class Filters(NamedTuple):
 
 
 def _due(due: Due, now: int) -> Q:
+    """Match what is due; not what waits for its requester, whose deadline stands still."""
     match due:
         case Due.OVERDUE:
-            return Q(due_at__lte=now)
+            return is_overdue(now)
         case Due.TODAY:
-            return Q(due_at__lt=end_of_day(now))
+            return is_overdue(end_of_day(now) - 1)
         case Due.WEEK:
-            return Q(due_at__lt=end_of_day(now, days=7))
+            return is_overdue(end_of_day(now, days=7) - 1)
 
 
 def end_of_day(now: int, *, days: int = 1) -> int:

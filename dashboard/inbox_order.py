@@ -1,13 +1,15 @@
 """The order of the inbox: by deadline in groups, in each by priority, then deadline, then age.
 
-A list is read in ranges of one index, a range for each group and priority. What a deadline means
-changes with the time, so a cursor carries the moment at which its first page was made.
+What waits for its requester is a group of its own, the last, since its deadline stands still. A
+list is read in ranges of one index, a range for each group and priority. What a deadline means
+changes with the time, so a cursor carries the moment at which its first page was made; who asks
+back after that moves nothing in the list.
 """
 
 import base64
 import binascii
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple, Self
 
@@ -17,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from dashboard.descriptions.description import Priority
 from dashboard.inbox_filters import end_of_day
 from dashboard.models import NO_DUE, HumanTask
-from dashboard.shared_sets import SharedSets, compiled
+from dashboard.shared_sets import SharedSets, Statement, compiled
 from durable.conf import database_alias
 from durable.protocol.validation import find_text_error
 
@@ -25,6 +27,7 @@ _EARLIEST, _LATEST = -(2**62), 2**62
 _END_OF_TIME = 2**42
 """No list was made after this, epoch ms."""
 _TABLE = '"signoff_humantask"'
+_SINCE = f'{_TABLE}."waits_for_requester_since"'
 _KEYS = f'{_TABLE}."due_at", {_TABLE}."created_at", {_TABLE}."promise_id"'
 
 
@@ -35,11 +38,17 @@ class Bucket(models.TextChoices):
     TODAY = "today", _("Due today")
     LATER = "later", _("Later")
     NONE = "none", _("No deadline")
+    WAITING = "waiting", _("Waits for the requester")
     DONE = "done", ""
 
 
-def bucket_of(due_at: int, now: int) -> Bucket:
-    """Say where a deadline belongs, by the calendar of the current time zone."""
+def bucket_of(due_at: int, now: int, *, waits: bool = False) -> Bucket:
+    """Say where a deadline belongs, by the calendar of the current time zone.
+
+    ``waits`` says that it stands still, see ``waits_at``.
+    """
+    if waits:
+        return Bucket.WAITING
     if due_at >= NO_DUE:
         return Bucket.NONE
     if due_at <= now:
@@ -47,13 +56,21 @@ def bucket_of(due_at: int, now: int) -> Bucket:
     return Bucket.TODAY if due_at < end_of_day(now) else Bucket.LATER
 
 
+def waits_at(task: HumanTask, at: int) -> bool:
+    """Whether a question waits for its requester, and did when a list was made."""
+    since = task.waits_for_requester_since
+    return since is not None and since <= at
+
+
 class Cursor(NamedTuple):
     """Where a list goes on: when it was begun, and the sort keys of the last card shown.
 
     In the list of what is over ``at`` is when the last one ended, and the rest is zero.
+    ``waits`` is 1 for one that waits for its requester.
     """
 
     at: int
+    waits: int
     priority: int
     due_at: int
     created_at: int
@@ -62,7 +79,18 @@ class Cursor(NamedTuple):
     @classmethod
     def after(cls, task: HumanTask, at: int) -> Self:
         """Return the place behind an open question."""
-        return cls(at, task.priority, task.due_at, task.created_at, task.pk)
+        waits = int(waits_at(task, at))
+        return cls(at, waits, task.priority, task.due_at, task.created_at, task.pk)
+
+    @property
+    def keys(self) -> tuple[int, int, str]:
+        """What a list is sorted by within a group and a priority."""
+        return self.due_at, self.created_at, self.id
+
+    @property
+    def bucket(self) -> Bucket:
+        """The group of that card."""
+        return bucket_of(self.due_at, self.at, waits=bool(self.waits))
 
     def encode(self) -> str:
         """Return the cursor as it stands in a URL."""
@@ -74,7 +102,7 @@ class Cursor(NamedTuple):
         try:
             raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
             *numbers, task_id = json.loads(raw)
-            at, priority, due_at, created_at = numbers
+            at, waits, priority, due_at, created_at = numbers
         except (binascii.Error, ValueError, TypeError, RecursionError):
             return None
         if not all(type(one) is int for one in numbers) or not _is_id(task_id):
@@ -82,7 +110,8 @@ class Cursor(NamedTuple):
         if find_text_error("id", task_id) is not None:
             return None
         is_near = 0 <= at < _END_OF_TIME and max(map(abs, numbers[1:])) < -_EARLIEST
-        return cls(at, priority, due_at, created_at, task_id) if is_near else None
+        is_right = is_near and waits in {0, 1}
+        return cls(at, waits, priority, due_at, created_at, task_id) if is_right else None
 
 
 def _is_id(given: object) -> bool:
@@ -115,26 +144,44 @@ def read_in_order(
     base = compiled(tasks.order_by())
     if base is None:
         return []
-    sql, conditions = base
     ranges = [one for one in _ranges(at) if after is None or not _is_before(one, after)]
     prefix, params = sets.prefix()
     parts: list[str] = []
-    for one in ranges:
-        part = (
-            f'{sql} AND {_TABLE}."priority" = %s AND {_TABLE}."due_at" >= %s'
-            f' AND {_TABLE}."due_at" < %s'
-        )
-        params += (*conditions, *one)
-        if after is not None and _holds(one, after):
-            part += f" AND ({_KEYS}) > (%s, %s, %s)"
-            params += after[2:]
-        part += f" ORDER BY {_KEYS} LIMIT {limit}"
-        parts.append(f"SELECT * FROM ({part}) part{len(parts)}")  # noqa: S608 - Django's, and ours
+    for sql, more in (*_parts(base, ranges, at, after), _last_part(base, at, after)):
+        parts.append(f"SELECT * FROM ({sql} LIMIT {limit}) part{len(parts)}")  # noqa: S608 - Django's, and ours
+        params += more
     # Both databases go through the parts one by one, and stop when they have enough: a part with a
     # limit of its own is never run beside others.
     statement = f"{prefix}{' UNION ALL '.join(parts)} LIMIT {limit}"
     found = HumanTask.objects.using(database_alias()).fetch_mode(models.FETCH_RAISE)
     return list(found.raw(statement, params))
+
+
+def _parts(
+    base: Statement, ranges: Iterable[_Range], at: int, after: Cursor | None
+) -> Iterator[Statement]:
+    sql, params = base
+    for one in ranges:
+        part = (
+            f'{sql} AND {_TABLE}."priority" = %s AND {_TABLE}."due_at" >= %s'
+            f' AND {_TABLE}."due_at" < %s AND ({_SINCE} IS NULL OR {_SINCE} > %s)'
+        )
+        more = (*params, *one, at)
+        if after is not None and _holds(one, after):
+            part += f" AND ({_KEYS}) > (%s, %s, %s)"
+            more += after.keys
+        yield f"{part} ORDER BY {_KEYS}", more
+
+
+def _last_part(base: Statement, at: int, after: Cursor | None) -> Statement:
+    """Return the statement of what waits for its requester: little, so it may be sorted."""
+    sql, params = base
+    part, more = f"{sql} AND {_SINCE} <= %s", (*params, at)
+    if after is not None and after.waits:
+        same = f'{_TABLE}."priority" = %s AND ({_KEYS}) > (%s, %s, %s)'
+        part += f' AND ({_TABLE}."priority" < %s OR {same})'
+        more += (after.priority, after.priority, *after.keys)
+    return f'{part} ORDER BY {_TABLE}."priority" DESC, {_KEYS}', more
 
 
 def _ranges(at: int) -> Iterator[_Range]:
@@ -149,6 +196,8 @@ def _holds(one: _Range, place: Cursor) -> bool:
 
 
 def _is_before(one: _Range, place: Cursor) -> bool:
+    if place.waits:
+        return True
     if one.begin <= place.due_at < one.end:
         return one.priority > place.priority
     return one.end <= place.due_at

@@ -1,6 +1,5 @@
 """What the inbox and the decision page show. Reads only; every query starts at ``visible_to``."""
 
-import datetime as dt
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ from dashboard.attendance import due_of
 from dashboard.descriptions import Fact
 from dashboard.descriptions.policy import Progress
 from dashboard.inbox_filters import Filters
-from dashboard.inbox_order import Bucket, Cursor, bucket_of, read_in_order
+from dashboard.inbox_order import Bucket, Cursor, bucket_of, read_in_order, waits_at
 from dashboard.masking import mask_description
 from dashboard.models import DECISIONS, Action, AuditEntry, Decider, HumanTask, SignIn, Vote
 from dashboard.people import name_of, starter_of
@@ -128,7 +127,10 @@ class Outcome(NamedTuple):
 
 
 class Card(NamedTuple):
-    """One question in a list; ``turn`` says it where it is not the reader's yet."""
+    """One question in a list; ``turn`` says it where it is not the reader's yet.
+
+    asks_reader: whether the requester it waits for is the reader.
+    """
 
     task: HumanTask
     bucket: Bucket
@@ -140,6 +142,7 @@ class Card(NamedTuple):
     turn: str = ""
     holder: str | LazyText = ""
     due: int | None = None
+    asks_reader: bool = False
 
     @property
     def is_overdue(self) -> bool:
@@ -223,9 +226,9 @@ def open_tasks(
     match tab:
         case Tab.ANSWER | Tab.UNCLAIMED if privileged:
             named = names(user, only_open=True, sets=sets) | names_nobody()
-            return tasks.filter(named, _left_to(user, tab))
+            return tasks.filter(named, _left_to(user, tab, now))
         case Tab.ANSWER | Tab.UNCLAIMED:
-            return tasks.filter(_left_to(user, tab))
+            return tasks.filter(_left_to(user, tab, now))
         case Tab.MINE | Tab.GROUPS | Tab.WAITING | Tab.SNOOZED:
             return tasks
         case Tab.UNASSIGNED if privileged:
@@ -258,7 +261,7 @@ def answerable(
         tasks = open_tasks(user, tab, now, filters, sets)
         if tab in _WIDE and not privileged:
             tasks = tasks.filter(names(user, only_open=True, sets=sets))
-    return tasks.filter(_left_to(user, Tab.ANSWER))
+    return tasks.filter(_left_to(user, Tab.ANSWER, now))
 
 
 def _all_of(
@@ -275,17 +278,19 @@ def _all_of(
     return tasks.filter(_is_asked_by(user) | _is_voted_on_by(user)) if tab is Tab.WAITING else tasks
 
 
-def _left_to(user: AnyUser, tab: Tab) -> Q:
+def _left_to(user: AnyUser, tab: Tab, now: int) -> Q:
     """Match what the user can do something about: not taken by others, not voted on, not asked.
 
-    What somebody has taken on is their deputy's to answer as well.
+    What somebody has taken on is their deputy's to answer as well. What has expired is left out,
+    though it may take a moment until that ends it.
     """
     free = Q(claimed_by__isnull=True)
     if tab is Tab.ANSWER:
         free |= held_for(user)
     voted = Vote.objects.filter(task=OuterRef("pk"), user=user.pk)
     asked = Q(excludes_starter=True, started_by=starter_of(user))
-    return free & ~asked & Q(~Exists(voted))
+    in_time = Q(expires_at__isnull=True) | Q(expires_at__gt=now)
+    return free & in_time & ~asked & Q(~Exists(voted))
 
 
 def _is_asked_by(user: AnyUser) -> Q:
@@ -438,7 +443,7 @@ def read_page(
     found = read_in_order(tasks, sets, at, limit + 1, after)
     shown = found[:limit]
     more = Cursor.after(shown[-1], at).encode() if len(found) > limit else ""
-    before = bucket_of(after.due_at, at) if after else None
+    before = after.bucket if after else None
     return Page(list(_cards(shown, user, now, at, before)), more)
 
 
@@ -452,7 +457,7 @@ def _read_done(user: AnyUser, now: int, filters: Filters, after: Cursor | None, 
     shown = found[:limit]
     more = ""
     if len(found) > limit:
-        more = Cursor(shown[-1].settled_at or 0, 0, 0, 0, shown[-1].pk).encode()
+        more = Cursor(shown[-1].settled_at or 0, 0, 0, 0, 0, shown[-1].pk).encode()
     cards = [done_card(task, user, now) for task in shown]
     return Page(cards, more)
 
@@ -620,7 +625,8 @@ def _cards(
     standings = _standings(tasks, user, now)
     holders = _holders_of(tasks, user)
     for task in tasks:
-        bucket, standing = bucket_of(task.due_at, at), standings.get(task.pk)
+        bucket = bucket_of(task.due_at, at, waits=waits_at(task, at))
+        standing = standings.get(task.pk)
         wait = None if standing is None else standing.wait
         yield Card(
             task,
@@ -632,6 +638,7 @@ def _cards(
             turn="" if wait is None else turns.in_list(wait, now),
             holder=holders.get(task.claimed_by_id, ""),
             due=due_of(task, now),
+            asks_reader=waits_at(task, now) and task.started_by == starter_of(user),
         )
         before = bucket
 
@@ -676,7 +683,3 @@ def _names_on_card(task: HumanTask, user: AnyUser) -> str:
         for name in described.get("users") or ()
     ]
     return join_names([*people, *(described.get("groups") or ())])
-
-
-def _moment(instant_ms: int) -> dt.datetime:
-    return dt.datetime.fromtimestamp(instant_ms / 1000, tz=dt.UTC)

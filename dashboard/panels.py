@@ -164,6 +164,7 @@ class Panel:
     on_its_way: OnItsWay | None = None
     others: Sequence[Text] = ()
     is_revealed: bool = False
+    is_overdue: bool = False
 
     @property
     def said(self) -> Description | None:
@@ -270,6 +271,7 @@ def read_panel(
         deciders=deciders_of([task.pk]).get(task.pk, ""),
         asked_by=name_of(starter) if starter else "",
         due=due_of(task, now),
+        is_overdue=outcome is None and task.is_overdue(now),
         closes_at=task.closes_at if task.closes_at < NO_DUE else None,
         outcome=outcome,
         history=_history(task, outcome, user),

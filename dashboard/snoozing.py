@@ -12,8 +12,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from dashboard.answering import Actor, NoSuchQuestionError
+from dashboard.attendance import is_overdue
 from dashboard.clocks import local
-from dashboard.models import HumanTask, Snooze
+from dashboard.models import NO_DUE, HumanTask, Snooze
 from dashboard.permissions import AnyUser, is_open, visible_to
 from dashboard.rights import RefusedError
 from dashboard.shared_sets import SharedSets
@@ -61,7 +62,7 @@ def snooze(promise_id: str, actor: Actor, until: int) -> HumanTask:
         raise RefusedError(_("Choose a time to come, within a year."))
     if not HumanTask.objects.using(database_alias()).filter(is_open(now), pk=task.pk).exists():
         raise RefusedError(_("This is over: it need not be put off."))
-    if task.due_at <= now:
+    if task.is_overdue(now):
         raise RefusedError(_("This is overdue: it cannot be put off."))
     Snooze.objects.using(database_alias()).update_or_create(
         user_id=actor.user.pk, task_id=task.pk, defaults={"until": until, "made_at": now}
@@ -83,23 +84,24 @@ def snoozes_of(user: AnyUser) -> QuerySet[Snooze]:
 
 def snoozed_until(task: HumanTask, user: AnyUser, now: int) -> int | None:
     """Return when a question comes back to somebody, epoch ms; None when it is there."""
-    if task.due_at <= now:
+    if task.is_overdue(now):
         return None
     until = snoozes_of(user).filter(task=task.pk, until__gt=now).values_list("until", flat=True)
-    return next((min(one, task.due_at) for one in until), None)
+    end = NO_DUE if task.waits_for_requester_since is not None else task.due_at
+    return next((min(one, end) for one in until), None)
 
 
 def is_snoozed(user: AnyUser, now: int, sets: SharedSets | None = None) -> Q:
     """Match questions that somebody has put off and that have not come back."""
     if sets is None:
-        return Q(pk__in=_put_off(user, now), due_at__gt=now)
+        return was_snoozed(user, now)
     [ids] = sets.share("snoozed", lambda: [_put_off(user, now)])
-    return Q(pk__in=ids, due_at__gt=now)
+    return Q(pk__in=ids) & ~is_overdue(now)
 
 
 def was_snoozed(user: AnyUser, at: int) -> Q:
     """Match questions that were put off at a time, also those that have come back since."""
-    return Q(pk__in=_put_off(user, at), due_at__gt=at)
+    return Q(pk__in=_put_off(user, at)) & ~is_overdue(at)
 
 
 def _put_off(user: AnyUser, now: int) -> QuerySet[Any]:

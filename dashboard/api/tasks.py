@@ -83,6 +83,7 @@ class TaskLine(Struct):
     """A question as a list shows it.
 
     due_at: it moves along while ``waits_for_requester``.
+    bucket: its group: overdue, today, later, none (without a deadline), waiting, done.
     not_yet: whom it waits for before the reader.
     """
 

@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from dashboard import links
+from dashboard.clocks import local
 from dashboard.descriptions import Description
 from dashboard.descriptions.answers import Need
 from dashboard.inbox_queries import outcome_of, with_outcome
@@ -113,7 +114,7 @@ def read_notice(task: HumanTask, description: Description) -> Notice:
         consequence=_text(masked, "consequence"),
         facts=tuple(_facts(masked)),
         choices=tuple(_choices(description, has_form=has_form)),
-        due=due_text(task.due_at, now_ms()) if task.due is not None else "",
+        due="" if task.due is None else _due(task),
     )
 
 
@@ -229,11 +230,17 @@ def with_answer(url: str, answer: str) -> str:
     return f"{url}?{urlencode({'answer': answer})}"
 
 
+def _due(task: HumanTask) -> str:
+    if task.waits_for_requester_since is not None:
+        return _("the deadline stands still")
+    return due_text(task.due_at, now_ms())
+
+
 def due_text(due_at: int, now: int) -> str:
     """Return when something is due as a subject has it: ``due today 16:00``."""
     if due_at <= now:
         return _("overdue since %(time)s") % {"time": time_text(due_at, now)}
-    moment, today = _local(due_at), _local(now).date()
+    moment, today = local(due_at), local(now).date()
     time = date_format(moment, "H:i")
     if moment.date() == today:
         return _("due today %(time)s") % {"time": time}
@@ -244,9 +251,9 @@ def due_text(due_at: int, now: int) -> str:
 
 def time_text(instant: int, now: int) -> str:
     """Return an instant: the time alone when it is of today."""
-    moment = _local(instant)
+    moment = local(instant)
     time = date_format(moment, "H:i")
-    if moment.date() == _local(now).date():
+    if moment.date() == local(now).date():
         return time
     return f"{date_format(moment, 'DATE_FORMAT')} {time}"
 
@@ -284,7 +291,3 @@ def _of_user(user: AbstractBaseUser | None, setting: str, default: str) -> str:
     for name in getattr(settings, setting, default).split("."):
         value = getattr(value, name, None)
     return str(value or "")
-
-
-def _local(instant: int) -> dt.datetime:
-    return timezone.localtime(dt.datetime.fromtimestamp(instant / 1000, tz=dt.UTC))

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from django.contrib.auth.models import AbstractBaseUser
-from django.db.models import Q
+from django.db.models import F, Q
+from django.db.models.lookups import IsNull
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from dashboard.attendance import is_overdue
 from dashboard.channels.contents import (
     page_url,
     principal_name,
@@ -16,13 +18,14 @@ from dashboard.channels.contents import (
     task_url,
 )
 from dashboard.delegations import active_delegations
-from dashboard.inbox_order import Bucket, bucket_of
+from dashboard.inbox_order import Bucket, bucket_of, waits_at
 from dashboard.inbox_queries import COUNT_LIMIT, Tab, facts_on_card, not_in_turn, open_tasks
 from dashboard.models import HumanTask
 from dashboard.templatetags.signoff_inbox import fact as fact_text
 from durable.clock import now_ms
 
 MAX_ITEMS = 50
+_ORDER = (IsNull(F("waits_for_requester_since"), False), "due_at", "created_at", "pk")
 
 
 class Item(NamedTuple):
@@ -80,9 +83,9 @@ def read_digest(user: AbstractBaseUser, muted_kinds: Collection[str]) -> Digest 
     if not (total := tasks.order_by()[:COUNT_LIMIT].count()):
         return None
     return Digest(
-        items=tuple(_items(tasks[:MAX_ITEMS], user, now)),
+        items=tuple(_items(tasks.order_by(*_ORDER)[:MAX_ITEMS], user, now)),
         total=total,
-        overdue=tasks.filter(due_at__lte=now).order_by()[:COUNT_LIMIT].count(),
+        overdue=tasks.filter(is_overdue(now)).order_by()[:COUNT_LIMIT].count(),
         inbox_url=page_url("inbox"),
     )
 
@@ -94,7 +97,7 @@ def _items(tasks: Collection[HumanTask], user: AbstractBaseUser, now: int) -> It
             continue
         notice = read_notice(task, description)
         yield Item(
-            bucket_of(task.due_at, now),
+            bucket_of(task.due_at, now, waits=waits_at(task, now)),
             notice.title,
             notice.due,
             " · ".join(f"{one.label}: {fact_text(one.value)}" for one in facts_on_card(task)),

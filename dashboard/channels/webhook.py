@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import datetime as dt
 import hashlib
 import hmac
 import time
@@ -16,6 +15,7 @@ from django.utils import translation
 from dashboard.channels.base import Channel, ChannelError, Recipient, Sent
 from dashboard.channels.contents import Outcome, read_notice, read_outcome, task_url
 from dashboard.channels.http import deliver
+from dashboard.clocks import utc
 from dashboard.models import HumanTask, Message
 from durable import conf
 from durable.delivery.hosts import AllowedHosts
@@ -108,4 +108,4 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
 
 
 def _iso(instant: int) -> str:
-    return dt.datetime.fromtimestamp(instant / 1000, tz=dt.UTC).isoformat()
+    return utc(instant).isoformat()

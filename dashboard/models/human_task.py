@@ -201,6 +201,10 @@ class HumanTask(models.Model):
         """The time by which people should answer, epoch ms."""
         return None if self.due_at >= NO_DUE else self.due_at
 
+    def is_overdue(self, now: int) -> bool:
+        """Whether that time has passed, epoch ms; while the requester is asked it stands still."""
+        return self.due_at <= now and self.waits_for_requester_since is None
+
 
 class Decider(models.Model):
     """Somebody whom a description names.

@@ -32,7 +32,7 @@ def snooze_menu(context: Context, task: HumanTask) -> dict[str, Any]:
     return {
         "task": task,
         "until": snoozed_until(task, user, now),
-        "is_overdue": task.due_at <= now,
+        "is_overdue": task.is_overdue(now),
         "pauses": [(one.value, one.label, end_of(one, now)) for one in Pause],
         "earliest": tomorrow.isoformat(),
         "next_page": context.get("next_page"),

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from dashboard import question_ids
+from dashboard.channels.digest_contents import read_digest
 from dashboard.claims import MOST
 from dashboard.inbox_filters import end_of_day
 from dashboard.inbox_order import Bucket, Cursor, bucket_of
@@ -26,6 +27,7 @@ from dashboard.inbox_queries import (
 from dashboard.models import NO_DUE, HumanTask
 from durable.clock import now_ms
 from durable.protocol.states import PromiseState
+from tests.dashboard.calling import Program
 from tests.dashboard.people import (
     answer,
     ask,
@@ -54,6 +56,11 @@ def mia():
 
 def titles(response):
     return TITLES.findall(response.text)
+
+
+def headings(text):
+    """Return the groups of a list."""
+    return re.findall(r'<li class="bucket bucket-(\w+)">', text)
 
 
 def counts(response):
@@ -179,8 +186,7 @@ def test_groups_are_in_order_of_priority_then_deadline_then_age(mia):
         "none, young",
         "none, low",
     ]
-    headings = re.findall(r'<li class="bucket bucket-(\w+)">', response.text)
-    assert headings == ["overdue", "today", "later", "none"]
+    assert headings(response.text) == ["overdue", "today", "later", "none"]
 
 
 def test_today_ends_at_midnight_where_the_reader_is():
@@ -287,6 +293,37 @@ def test_expired_question_leaves_the_list_before_the_engine_says_so(mia):
     with time_machine.travel((task.promise.timeout_at + 1) / 1000, tick=False):
         assert titles(mia.get("/inbox/")) == []
         assert "Expired without an answer" in mia.get(task_url("a")).text
+
+
+def test_what_nobody_answered_in_time_is_not_left_to_answer_though_its_timer_is_late(mia):
+    with time_machine.travel(datetime(2026, 5, 20, 12, tzinfo=UTC), tick=False) as clock:
+        ask("a", users=["mia"], expires=iso(1))
+        ask("b", users=["mia"])
+        clock.shift(3600)
+
+        page = mia.get("/inbox/")
+
+        assert titles(page) == titles(mia.get("/inbox/?tab=unclaimed")) == ["Title of b"]
+        assert counts(page) == {"answer": 1, "mine": 2, "groups": 0, "unclaimed": 1, "waiting": 0}
+        assert "The time to answer has run out." in mia.get(task_url("a")).text
+        assert answer(mia, "a").status_code == 403
+        answer(mia, "b")
+        assert mia.get(task_url("b")).context["panel"].next is None
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "America/New_York"])
+def test_first_and_last_times_there_are_break_no_page(mia, zone):
+    first, last = "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"
+    ask("a", users=["mia"], due=first, follow_up=first)
+    ask("b", users=["mia"], due=last, follow_up=last, expires=last)
+    user = User.objects.get(username="mia")
+
+    with timezone.override(zone):
+        assert headings(mia.get("/inbox/").text) == ["overdue", "later"]
+        for promise_id in ("a", "b"):
+            assert mia.get(task_url(promise_id)).status_code == 200
+        assert len(read_digest(user, []).items) == 2
+    assert len(Program(user).get("human-tasks").json()["items"]) == 2
 
 
 def test_done_shows_how_each_ended_newest_first(mia):
@@ -650,7 +687,7 @@ def test_cursor_that_was_not_made_here_is_none(mia, text):
 
 
 def test_cursor_survives_any_id():
-    cursor = Cursor(17, -1, NO_DUE, 18, "a/ü~\n")
+    cursor = Cursor(17, 1, -1, NO_DUE, 18, "a/ü~\n")
 
     assert Cursor.decode(cursor.encode()) == cursor
 
