@@ -45,7 +45,10 @@ _at_work: ContextVar[str] = ContextVar("signoff_attendance", default="")
 
 
 def timing_of(task: HumanTask) -> Timing:
-    """Return the times of a question; one with a wrong description has none."""
+    """Return the times of a question; one with a wrong description has none.
+
+    Raises ``DescriptionError`` for times that only an earlier version took for right.
+    """
     if task.problem or not has_times(task.description):
         return Timing()
     return read_timing(Source(task.description, KEY))
@@ -93,12 +96,14 @@ def restart(promise_id: str) -> bool:
     with transaction.atomic(using=using):
         found = Attendance.objects.using(using).filter(pk=promise_id, is_over=False)
         attendance = found.select_related("task").first()
-        if attendance is None or not (timing := timing_of(attendance.task)).restart_on_reassign:
+        if attendance is None:
             return False
         now = max(now_ms(), attendance.started_at + 1)
         try:
+            if not (timing := timing_of(attendance.task)).restart_on_reassign:
+                return False
             _begin(attendance.task, timing, now, using=using)
-        except DescriptionError:  # no working day is in sight, from here on
+        except DescriptionError:  # also when no working day is in sight, from here on
             return False
         durable.cancel(attendance.execution, "the times are counted anew")
         TaskMoment.objects.using(using).create(
@@ -117,10 +122,14 @@ def go_on(promise_id: str) -> None:
     attendance = found.select_related("task").first()
     if attendance is None:
         return
-    durable.cancel(attendance.execution, "the times stood still for a while")
     task, started_at = attendance.task, attendance.started_at
+    try:
+        timing = timing_of(task)
+    except DescriptionError:  # what watches it says so
+        return
+    durable.cancel(attendance.execution, "the times stood still for a while")
     pauses = pauses_of(task, now_ms())
-    _begin(task, timing_of(task), started_at, using=using, pauses=pauses)
+    _begin(task, timing, started_at, using=using, pauses=pauses)
 
 
 def pauses_of(task: HumanTask, now: int) -> list[Pause]:

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from dashboard.attendance import key_of, pauses_of, timing_of
 from dashboard.clocks import local, near_text
+from dashboard.descriptions import DescriptionError
 from dashboard.descriptions.timing import (
     EXPIRY,
     Ending,
@@ -47,8 +48,8 @@ _ICONS: Mapping[str, str] = {
 
 def schedule_of(task: HumanTask, *, is_open: bool = True) -> list[Entry]:
     """Return what happens to a question at which time, in order; once it is over, what has."""
-    timing = timing_of(task)
-    if not timing.needs_attendance:
+    timing = _timing_of(task)
+    if timing is None or not timing.needs_attendance:
         return []
     attendance = Attendance.objects.using(database_alias()).filter(pk=task.pk).first()
     started_at = task.asked_at if attendance is None else attendance.started_at
@@ -98,8 +99,8 @@ def sentence(task: HumanTask, now: int) -> str:
 
     For a question that was answered, it is empty as well.
     """
-    timing = timing_of(task)
-    if timing.expires_at is None:
+    timing = _timing_of(task)
+    if timing is None or timing.expires_at is None:
         return ""
     when = {"time": _clock(timing.expires_at, now)}
     if _noted(task).filter(key=EXPIRY).exists():
@@ -112,8 +113,9 @@ def sentence(task: HumanTask, now: int) -> str:
 
 
 def ending_of(task: HumanTask) -> Text:
-    """Say in a few words how a question ended that nobody answered."""
-    return _ENDED[timing_of(task).on_expiry]
+    """Say in a few words how a question ended that nobody answered; empty when nobody knows."""
+    timing = _timing_of(task)
+    return "" if timing is None else _ENDED[timing.on_expiry]
 
 
 def expiries() -> QuerySet[TaskMoment]:
@@ -184,6 +186,14 @@ def _joined(added: str, told: str) -> str:
 
 def _names(people: Mapping[str, Iterable[str]]) -> str:
     return ", ".join([*people.get("users", ()), *people.get("groups", ())])
+
+
+def _timing_of(task: HumanTask) -> Timing | None:
+    """Return the times of a question; None for those that only an earlier version could read."""
+    try:
+        return timing_of(task)
+    except DescriptionError:
+        return None
 
 
 def _noted(task: HumanTask) -> QuerySet[TaskMoment]:

@@ -1,5 +1,6 @@
 """The reference names every setting, command and check; the README's addresses exist."""
 
+import json
 import re
 from pathlib import Path
 
@@ -31,6 +32,14 @@ def test_every_command_is_documented() -> None:
     commands = {path.stem for folder in folders for path in folder.glob("[!_]*.py")}
     assert commands
     assert {name for name in commands if f"| `{name}" not in REFERENCE} == set()
+
+
+def test_every_key_of_a_question_is_documented() -> None:
+    schema = json.loads((ROOT / "dashboard" / "schemas" / "human-task.json").read_text())
+    page = (ROOT / "docs" / "human-tasks.md").read_text()
+    keys = {*schema["properties"], *schema["$defs"]["answer"]["properties"]}
+    assert keys
+    assert {key for key in keys if f"`{key}`" not in page} == set()
 
 
 @pytest.mark.parametrize(

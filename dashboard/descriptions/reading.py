@@ -90,7 +90,9 @@ def a_boolean(value: Any, path: str) -> bool:
 
 
 def an_integer(value: Any, path: str, *, least: int, most: int) -> int:
-    """Read a whole number within bounds."""
+    """Read a whole number within bounds; to JSON 2.0 is one."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if type(value) is not int or not least <= value <= most:
         raise DescriptionError(path, f"must be a whole number from {least} to {most}")
     return value
@@ -139,6 +141,6 @@ def an_instant(value: Any, path: str) -> int:
         moment = datetime.fromisoformat(value)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
-        return int(moment.timestamp() * 1000)
+        return int(moment.astimezone(UTC).timestamp() * 1000)
     except (ValueError, OverflowError):
         raise DescriptionError(path, problem) from None

@@ -477,12 +477,22 @@ def test_race_with_another_way_leaves_one_truth():
         assert promise_of(f"q{round_}").state == expected
 
 
-def test_what_the_rules_of_today_refuse_breaks_no_page_and_can_only_be_rejected(mia):
-    ask("q", users=["mia"])
-    HumanTask.objects.update(description={"schema": 1, "title": "Pay?", "priority": "of old"})
+@pytest.mark.parametrize(
+    ("old", "path"),
+    [
+        ({"priority": "of old", "reminders": [{"after": "PT1H"}]}, "human_task.priority"),
+        ({"reminders": ["of old"], "on_expiry": "approve"}, "human_task.on_expiry"),
+    ],
+)
+def test_what_the_rules_of_today_refuse_breaks_no_page_and_can_only_be_rejected(mia, old, path):
+    ask("q", users=["mia"], expires="2100-01-01T00:00:00Z", on_expiry="approve")
+    HumanTask.objects.update(description={"schema": 1, "title": "Pay?"} | old)
 
     assert mia.get("/inbox/").status_code == 200
-    assert "human_task.priority" in mia.get(task_url("q")).text
+    page = mia.get(task_url("q")).text
+    assert path in page
+    assert "has a mistake:" in page
+    assert "only those who may answer any question see it" not in page
     refused = answer(mia, "q")
     assert refused.status_code == 403
     assert "it can only be rejected" in refused.text

@@ -114,6 +114,10 @@ def nested(depth):
         ({"facts": [["a", 1], ["b"]]}, "human_task.facts[1]: must be a pair [label, value]"),
         ({"facts": [[1, 1]]}, "human_task.facts[0][0]: must be text"),
         ({"due": "soon"}, "human_task.due: must be a time like 2026-05-31T14:00:00Z"),
+        (
+            {"due": "9999-12-31T23:59:59-01:00"},
+            "human_task.due: must be a time like 2026-05-31T14:00:00Z",
+        ),
         ({"due": 17}, "human_task.due: must be a time like 2026-05-31T14:00:00Z"),
         ({"more": {"a": ["x\0"]}}, "human_task.more.a[0]: contains a null character"),
         ({"facts": {"a\0": 1}}, "human_task.facts: contains a null character"),

@@ -105,9 +105,10 @@ FULL = {
     "colour": "blue",
 }
 ODD_VALUES = (
-    None, True, False, 0, 1, -1, 101, 1001, 1.5, "", " ", "x", "x" * 61, "x" * 101, "x" * 301,
-    "x" * 20_001, "/a", "a.b", "PT1H", "P", "50%", "101%", "due", "any", "reject", "high", [], [[]],
-    ["x"], [""], ["x", 1], ["a"] * 201, ["/a"], [{"user": "mia"}], [{"count": 1}], {}, {"": 1},
+    None, True, False, 0, 1, -1, 101, 1001, 1.5, 1.0, 2.0, "", " ", "x", "x" * 61, "x" * 101,
+    "x" * 301, "x" * 20_001, "/a", "a.b", "PT1H", "P", "50%", "101%", "due", "any", "reject",
+    "high", [], [[]], ["x"], [""], ["x", 1], ["a"] * 201, ["/a"], [{"user": "mia"}], [{"count": 1}],
+    {}, {"": 1},
     {"count": 1}, {"user": "mia"}, {"resolve": None}, {"users": ["a"]}, {"name": "x"},
 )  # fmt: skip
 ODD_KEYS = ("count", "label", "after", "weight", "veto", "n_of", "user", "all_of", "of", "colour")
@@ -226,6 +227,34 @@ def test_every_key_of_the_schema_is_in_the_example():
     assert known == FULL.keys() - {"colour"} | {"proposal", "editable"}
 
 
+def paths(value: Any, path: str, *keys: Any) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Return everything in a value: its path as errors have it, and the keys that lead to it."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, one in entries:
+        at = f"{path}.{key}" if isinstance(value, dict) else f"{path}[{key}]"
+        yield at, (*keys, key)
+        if isinstance(one, (dict, list)):
+            yield from paths(one, at, *keys, key)
+
+
+def test_whatever_is_wrong_is_named_by_its_path():
+    """A number with a fraction is right for nothing of all that may be said but plain values."""
+    proposed = {"form": None, "proposal": {"amount": 1}, "editable": ["/amount"]}
+    whole = FULL | {"policy": WHOLE}
+    free = ("facts.Amount", "colour", "on_expiry.resolve", "proposal")
+    for task in (whole, whole | proposed):
+        for path, (*keys, last) in paths(task, "path"):
+            if path.startswith(tuple(f"path.{one}" for one in free)):
+                continue
+            wrong = copy.deepcopy(task)
+            inside = wrong
+            for key in keys:
+                inside = inside[key]
+            inside[last] = 1.5
+            assert problem_of(read_task, wrong).startswith(f"{path}: ")
+            assert not TASK.is_valid(wrong) or path.startswith("path.form."), path
+
+
 @pytest.mark.parametrize("key", sorted(FULL.keys() - {"schema", "title"}))
 def test_null_is_as_good_as_no_entry(key):
     value = FULL | {key: None}
@@ -286,7 +315,7 @@ UNSAYABLE_OF_TASKS = (
     "is too far away",
     "is longer than ten years",
     "must not have the key",
-    "form",
+    "path.form",
     "is named twice",
     "leads nowhere",
     "lies within",

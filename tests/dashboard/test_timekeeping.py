@@ -27,6 +27,7 @@ from tests.crash.test_kill import free_port
 from tests.dashboard.people import (
     LATENT,
     ask,
+    child_of,
     client_of,
     create,
     make_user,
@@ -691,6 +692,32 @@ def test_house_forgets_what_is_gone_and_goes_on_after_what_it_cannot_end(days, c
     assert promise_of("r").state == PromiseState.REJECTED
     assert [one.pk for one in Attendance.objects.filter(is_over=False)] == ["q"]
     assert "cannot end a question" in caplog.messages
+
+
+@pytest.mark.once
+def test_times_that_only_an_earlier_version_could_read_break_no_page(days):
+    mia = client_of(make_user("mia"))
+    ann = make_user("ann")
+    start_run(by=ann)
+    asked = {"expires": iso(1), "on_expiry": "approve"}
+    ask("over", users=["mia"], **asked)
+    ask("open", users=["mia", "jon"], tags=child_of("run-1"), **asked | {"expires": iso(9)})
+    make_user("jon")
+    days.pass_hours(2)
+    end_overdue(using="default")
+    said(mia, "Which?", "asked")
+    HumanTask.objects.update(description={"schema": 1, "title": "Pay?", "expires": "never"})
+
+    assert "Expired without an answer" in mia.get("/inbox/?tab=done").text
+    assert "Expired without an answer" in mia.get(task_url("over")).text
+    assert "human_task.expires" in mia.get(task_url("open")).text
+    assert said(client_of(ann), "That one", "replied").status_code == 303
+    assert mia.post(f"{task_url('open')}claim/").status_code == 303
+    assert mia.post(f"{task_url('open')}hand-over/", {"to": "jon"}).status_code == 303
+
+
+def said(client, text, kind):
+    return client.post(f"{task_url('open')}comment/", {"kind": kind, "text": text})
 
 
 def test_what_is_overdue_is_found_by_its_index(days):
