@@ -16,7 +16,7 @@ from dashboard.claims import note_life
 from dashboard.models import Action, Comment, HumanTask, MessageEvent
 from dashboard.people import find_user, starter_id, starter_of
 from dashboard.permissions import is_open, visible_to
-from dashboard.rights import RefusedError
+from dashboard.rights import RefusedError, capacity_of
 from durable.clock import now_ms
 from durable.conf import database_alias
 
@@ -39,10 +39,10 @@ def comments_on(task: HumanTask) -> QuerySet[Comment]:
 def write(promise_id: str, actor: Actor, text: str, kind: Comment.Kind) -> Comment:
     """Add a remark, a question to the requester, or the requester's reply.
 
-    While the requester is asked, the question's deadline waits: what is left of it is left when
-    they reply. Whoever is mentioned as ``@name`` is told, if they may see the question; so are the
-    requester who is asked, and whoever asked them. Raises ``NoSuchQuestionError`` and
-    ``RefusedError``.
+    Whoever may answer may ask the requester. Meanwhile the question's deadline waits: what is left
+    of it is left when they reply. Whoever is mentioned as ``@name`` is told, if they may see the
+    question; so are the requester who is asked, and whoever asked them. Raises
+    ``NoSuchQuestionError`` and ``RefusedError``.
     """
     now = now_ms()
     with transaction.atomic(using=database_alias()):
@@ -59,7 +59,7 @@ def write(promise_id: str, actor: Actor, text: str, kind: Comment.Kind) -> Comme
         if told:
             details["mentioned"] = [one.get_username() for one in told]
         if kind is Comment.Kind.ASKED:
-            told += _ask(task, now)
+            told += _ask(task, actor, now)
         elif kind is Comment.Kind.REPLIED:
             told += _asking(task)
             details |= _reply(task, actor, now)
@@ -105,15 +105,20 @@ def _open(task: HumanTask, now: int) -> QuerySet[Any]:
     return HumanTask.objects.using(database_alias()).filter(is_open(now), pk=task.pk)
 
 
-def _ask(task: HumanTask, now: int) -> list[AbstractBaseUser]:
-    """Let the deadline wait; return the requester."""
+def _ask(task: HumanTask, actor: Actor, now: int) -> list[AbstractBaseUser]:
+    """Let the deadline wait, for somebody who may answer; return the requester."""
+    if task.started_by == starter_of(actor.user):
+        raise RefusedError(_("You asked for this yourself."))
+    capacity_of(task, actor.user)
     if not task.started_by:
         raise RefusedError(_("Nobody is known to have asked for this."))
+    requester = find_user(starter_id(task.started_by))
+    if requester is None or not requester.is_active:  # the deadline would wait for ever
+        raise RefusedError(_("Whoever asked for this cannot reply here."))
     waiting = _open(task, now).filter(waits_for_requester_since__isnull=True)
     if not waiting.update(waits_for_requester_since=now):
         raise RefusedError(_("The requester has been asked already, or this is over."))
-    requester = find_user(starter_id(task.started_by))
-    return [] if requester is None else [requester]
+    return [requester]
 
 
 def _reply(task: HumanTask, actor: Actor, now: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from django.contrib.auth.models import AbstractBaseUser
 from django.utils.functional import Promise as LazyText
 from django.utils.translation import gettext_lazy as _
 
@@ -242,7 +243,8 @@ def read_panel(
         return None
     outcome = outcome_of(task, user, now)
     progress = progress_of(task, now) if has_policy(task) else None
-    own: dict[str, Any] = {} if outcome else _for_reader(task, user, now, progress)
+    starter = find_user(starter_id(task.started_by)) if task.started_by else None
+    own: dict[str, Any] = {} if outcome else _for_reader(task, user, now, progress, starter)
     if own and offered:
         own["buttons"] = [one for one in own["buttons"] if one.option.name in offered]
     if own and action and not own["cannot"]:
@@ -259,7 +261,6 @@ def read_panel(
     is_mine = outcome is not None and outcome.is_mine
     if held is not None and held.result == HeldAnswer.Result.REFUSED and not is_mine:
         refused = refused or _("Your answer was not used. %(why)s") % {"why": held.problem}
-    starter = find_user(starter_id(task.started_by)) if task.started_by else None
     is_done = outcome is not None or any(one.is_mine for one in own["buttons"])
     may_see_run = not action and has(user, VIEW_EXECUTIONS)
     schedule = schedule_of(task, is_open=outcome is None)
@@ -321,7 +322,11 @@ def _cannot_by_link(buttons: Sequence[Button], task: HumanTask) -> Text:
 
 
 def _for_reader(
-    task: HumanTask, user: AnyUser, now: int, progress: Progress | None
+    task: HumanTask,
+    user: AnyUser,
+    now: int,
+    progress: Progress | None,
+    starter: AbstractBaseUser | None,
 ) -> dict[str, Any]:
     """Return what a question that waits offers to its reader."""
     holder = find_user(task.claimed_by_id) if task.claimed_by_id is not None else None
@@ -339,6 +344,7 @@ def _for_reader(
         cannot = _("The time to answer has run out.")
     is_asker = task.started_by == starter_of(user)
     is_asked = task.waits_for_requester_since is not None
+    can_reply = starter is not None and starter.is_active
     return {
         "buttons": [
             one
@@ -352,7 +358,7 @@ def _for_reader(
         "may_hand_over": not several and (is_mine or manages or (holder is None and not cannot)),
         "may_make_links": links.mode() is not None and has(user, MAKE_LINKS),
         "may_reply": is_asker and is_asked,
-        "may_ask": bool(task.started_by) and not is_asked and not cannot and not is_asker,
+        "may_ask": can_reply and not is_asked and not cannot and not is_asker,
         "cannot": cannot,
         "note": note,
     }

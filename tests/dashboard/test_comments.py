@@ -154,6 +154,48 @@ def test_nobody_to_ask(mia):
     assert "Nobody is known to have asked for this." in refused.text
 
 
+def test_who_may_not_answer_cannot_stop_the_deadline(mia, asker):
+    """The requester sees the question as well, and so does who has to leave it to others."""
+    jon = client_of(make_user("jon"))
+    ask("q", tags=child_of("run-1"), users=["mia", "jon", "ann"], separation={"starter": False})
+    mia.post(f"{task_url('q')}claim/")
+
+    by_requester, by_jon = say(asker, "Wait", "asked"), say(jon, "Wait", "asked")
+
+    assert (by_requester.status_code, by_jon.status_code) == (403, 403)
+    assert "You asked for this yourself." in by_requester.text
+    assert "has taken this on" in by_jon.text
+    assert (
+        Program(User.objects.get(username="jon"))
+        .post("human-tasks/q/comments", {"kind": "asked", "text": "Wait"})
+        .status_code
+        == 403
+    )
+    assert HumanTask.objects.get().waits_for_requester_since is None
+    assert say(mia, "Which?", "asked").status_code == 303
+
+
+@pytest.mark.parametrize("who", ["token:shop", "worker:1", "gone", "inactive"])
+def test_nobody_is_asked_who_could_never_reply(mia, asker, who):
+    """The deadline would stand still for ever, and reminders and ladder with it."""
+    ask("q", tags=child_of("run-1"), users=["mia"], due=iso(2))
+    assert "Ask the requester" in mia.get(task_url("q")).text
+    if ":" in who:
+        HumanTask.objects.update(started_by=who)
+    elif who == "inactive":
+        User.objects.filter(username="ann").update(is_active=False)
+    else:
+        User.objects.filter(username="ann").delete()
+
+    assert "Ask the requester" not in mia.get(task_url("q")).text
+    refused = say(mia, "Which order?", "asked")
+
+    assert refused.status_code == 403
+    assert "Whoever asked for this cannot reply here." in refused.text
+    assert HumanTask.objects.get().waits_for_requester_since is None
+    assert not Comment.objects.exists()
+
+
 def test_the_requester_sees_but_does_not_answer(mia, asker, settings):
     settings.SIGNOFF_BASE_URL, settings.SIGNOFF_LINKS = "https://signoff.example.org", "bound"
     ask("q", tags=child_of("run-1"), users=["mia", "ann"])
