@@ -294,11 +294,13 @@ def _hold(
 def recount(task: HumanTask) -> bool:
     """Settle a question whose votes decide it now, since a part of its policy has opened.
 
-    Return whether they do.
+    Return whether they do. What opens when it has expired decides nothing, however late its timer.
     """
     with transaction.atomic(using=database_alias()):
         lock_questions([task.pk])
-        progress = progress_of(task, now_ms())
+        now = now_ms()
+        at = now if task.expires_at is None else min(now, task.expires_at - 1)
+        progress = progress_of(task, at)
         verdict = progress.verdict
         if verdict is None or _state_after(task) is not PromiseState.PENDING:
             return False

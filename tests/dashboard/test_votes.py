@@ -19,6 +19,7 @@ from tests.dashboard.people import (
     answer,
     ask,
     client_of,
+    iso,
     make_operator,
     make_user,
     task_url,
@@ -172,6 +173,23 @@ def test_votes_are_counted_again_when_a_fallback_opens(mia, jon, monkeypatch):
         {"by": "mia", "answer": "approve", "comment": ""}
     ]
     assert AuditEntry.objects.filter(target="q", is_effective=True).count() == 2
+
+
+def test_a_fallback_that_opens_after_the_expiry_decides_nothing_though_its_timer_is_late(
+    mia, monkeypatch
+):
+    both = {"all_of": [{"user": "mia"}, {"user": "jon"}]}
+    for name, after in (("early", "PT3H"), ("late", "PT4H")):
+        policy = {"any_of": [both, {"user": "mia", "after": after}]}
+        ask(name, policy=policy, expires=iso(3.9))
+        answer(mia, name)
+    later = now_ms() + 4 * HOUR_MS + 1
+    monkeypatch.setattr("dashboard.decisions.now_ms", lambda: later)
+    monkeypatch.setattr("dashboard.sweep.now_ms", lambda: later)
+
+    run_once()
+
+    assert (state_of("early"), state_of("late")) == (PromiseState.RESOLVED, PromiseState.PENDING)
 
 
 ORDER = {"proposal": {"amount": 4200}, "editable": ["/amount"]}
