@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -162,6 +163,14 @@ def test_all_that_may_be_said_is_accepted():
     for read, schema, value in ((read_policy, POLICY, WHOLE), (read_task, TASK, FULL)):
         assert problem_of(read, value) == ""
         assert list(schema.iter_errors(value)) == []
+
+
+def test_what_the_documentation_shows_is_accepted():
+    page = (FOLDER.parents[1] / "docs" / "human-tasks.md").read_text()
+    [example] = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+
+    assert problem_of(read_task, json.loads(example)) == ""
+    assert TASK.is_valid(json.loads(example))
 
 
 @pytest.mark.parametrize(
