@@ -47,7 +47,7 @@ def call_deciders(description: Description) -> tuple[Named, ...]:
     try:
         return tuple(named for name in description.callables for named in _call(name, description))
     except DescriptionError as error:
-        error.title = description.title
+        error.title = description.without_secrets().title
         raise
 
 

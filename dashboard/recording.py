@@ -224,7 +224,11 @@ class _Question(NamedTuple):
 def _checked(description: Description, promise: PromiseRecord, *, asked_at: int) -> Description:
     """Refuse what does not fit the promise, or what this project does not know."""
     check_times(description, asked_at=asked_at, deadline=promise.timeout_at)
-    check_listed(description.form, description.title)
+    try:
+        check_listed(description.form)
+    except DescriptionError as error:
+        error.title = description.without_secrets().title
+        raise
     return description
 
 

@@ -34,7 +34,7 @@ from dashboard.descriptions.reading import (
     one_of,
 )
 from dashboard.descriptions.timing import Timing, check_timing, read_timing
-from dashboard.masking import MASK, is_secret
+from dashboard.masking import MASK, is_secret, secrets_of
 
 KEY = "human_task"
 TAG = "signoff:task"
@@ -192,7 +192,7 @@ def parse_description(described: Any, *, path: str = KEY) -> Description:
     try:
         return _parse(source, title)
     except DescriptionError as error:
-        error.title = title
+        error.title = MASK if is_secret("/title", secrets_of(source.values)) else title
         raise
 
 
@@ -235,7 +235,7 @@ def check_times(description: Description, *, asked_at: int, deadline: int) -> No
     try:
         check_timing(description.timing, asked_at=asked_at, deadline=deadline)
     except DescriptionError as error:
-        error.title = description.title
+        error.title = description.without_secrets().title
         raise
 
 

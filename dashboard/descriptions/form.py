@@ -46,14 +46,10 @@ def parse_form(form: Mapping[str, Any], path: str) -> Node | Named:
     return _named(kind, form[kind], f"{path}.{kind}")
 
 
-def check_listed(form: Mapping[str, Any] | None, title: str) -> None:
+def check_listed(form: Mapping[str, Any] | None) -> None:
     """Refuse a new question whose form names a class that is not listed."""
-    try:
-        if form is not None and _kind_of(form) is not None:
-            parse_form(form, "human_task.form")
-    except DescriptionError as error:
-        error.title = title
-        raise
+    if form is not None and _kind_of(form) is not None:
+        parse_form(form, "human_task.form")
 
 
 def _kind_of(form: Mapping[str, Any]) -> str | None:

@@ -3,9 +3,17 @@
 import pytest
 
 from dashboard.masking import MASK, is_secret, mask, mask_description
-from dashboard.models import Action, AuditEntry
+from dashboard.models import Action, AuditEntry, HumanTask
 from dashboard.payloads import decode, preview
-from tests.dashboard.people import ask, client_of, make_user, pack, task_url
+from tests.dashboard.people import (
+    ask,
+    client_of,
+    make_operator,
+    make_user,
+    pack,
+    past,
+    task_url,
+)
 
 SECRET = "61,000 EUR"
 
@@ -79,3 +87,22 @@ def test_pages_mask_and_who_may_reveals_with_a_row(task):
         "rea",
         {"paths": ["/facts/Salary"]},
     )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"facts": [["only one"]]},
+        {"expires": "2100-01-01T00:00Z"},
+        {"form": {"django": "nothing"}},
+        {"deciders": ["nobody"]},
+    ],
+)
+def test_a_secret_title_stays_so_when_the_description_has_a_mistake(db, wrong):
+    ask("q", title="Salary of Eve", secrets=["/title"], timeout_at=past(-1), **wrong)
+    olga = client_of(make_operator())
+
+    for page in (olga.get("/inbox/").text, olga.get(task_url("q")).text):
+        assert "Salary of Eve" not in page
+        assert MASK in page
+    assert HumanTask.objects.get().problem
