@@ -29,6 +29,7 @@ from dashboard.descriptions.timing import (
     read_timing,
 )
 from dashboard.models import Attendance, Comment, HumanTask, TaskMoment
+from dashboard.statements import Moment
 from durable.clock import now_ms
 from durable.conf import database_alias
 from durable.protocol.records import PromiseRecord
@@ -159,7 +160,7 @@ def due_of(task: HumanTask, now: int) -> int | None:
     return delayed(task.due, [Pause(since, now)], start=since, calendar=calendar)
 
 
-def is_overdue(now: int) -> Q:
+def is_overdue(now: Moment) -> Q:
     """Match questions whose deadline has passed; while the requester is asked it stands still."""
     return Q(due_at__lte=now, waits_for_requester_since__isnull=True)
 

@@ -5,14 +5,18 @@ It is read along with the first query about a user, and so takes none of its own
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Group
-from django.db.models import Exists, Func, JSONField, OuterRef, QuerySet, Subquery
+from django.db import connections
+from django.db.models import Exists, Func, JSONField, OuterRef, QuerySet
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import JSONObject
 
 from dashboard.models import DefaultView, Preference, SavedView
+from dashboard.statements import Statement, statement_of
 from durable.conf import database_alias
 
 type AnyUser = AbstractBaseUser | AnonymousUser
@@ -59,23 +63,12 @@ class _Item(JSONObject):
         return Func.as_sql(self, compiler, connection, **context)
 
 
-class _ListOf(Subquery):
-    """The column ``item`` of all rows of a query, as one value in another."""
-
-    template = "(SELECT json_group_array(json(listed.item)) FROM (%(subquery)s) listed)"
-    output_field = JSONField()
-
-    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        template = "(SELECT COALESCE(jsonb_agg(listed.item), '[]') FROM (%(subquery)s) listed)"
-        return self.as_sql(compiler, connection, template=template, **context)
-
-
-def visible_views(user: AnyUser) -> QuerySet[SavedView]:
+def visible_views(user_key: Any) -> QuerySet[SavedView]:
     """Return one's own views, those of one's groups, and those for all."""
     views = SavedView.objects.using(database_alias())
-    groups = Group.objects.filter(user=user.pk).values("pk")
+    groups = Group.objects.filter(user=user_key).values("pk")
     # A set for each way, from an index of its own: asked in one condition, all views are read.
-    ways = [views.filter(owner=user.pk), views.filter(group__in=groups)]
+    ways = [views.filter(owner=user_key), views.filter(group__in=groups)]
     seen = views.filter(is_for_all=True).values("pk").union(*(way.values("pk") for way in ways))
     return views.filter(pk__in=seen)
 
@@ -99,7 +92,27 @@ def columns(user: AnyUser) -> dict[str, Any]:
     """Return what to read along with a query about a user, for ``remember``."""
     if _MEMO in user.__dict__:
         return {}
-    return {_VIEWS: _ListOf(_views(user)), _PREFERENCES: _ListOf(_preferences(user))}
+    return {
+        name: RawSQL(*statement, output_field=JSONField())  # noqa: S611 - Django's own
+        for name, statement in zip((_VIEWS, _PREFERENCES), _statements(user.pk), strict=True)
+    }
+
+
+@lru_cache(maxsize=512)
+def _statements(user_key: Any) -> Sequence[Statement]:
+    return _list_of(_views(user_key)), _list_of(_preferences(user_key))
+
+
+def _list_of(items: QuerySet[Any]) -> Statement:
+    """Return a statement of the column ``item`` of all rows, as one value."""
+    sql, params = statement_of(items)
+    is_postgresql = connections[database_alias()].vendor == "postgresql"
+    listed = (
+        "COALESCE(jsonb_agg(listed.item), '[]')"
+        if is_postgresql
+        else "json_group_array(json(listed.item))"
+    )
+    return f"SELECT {listed} FROM ({sql}) listed", params  # noqa: S608 - Django's own
 
 
 def remember(user: AnyUser, row: Mapping[str, Any]) -> None:
@@ -108,10 +121,10 @@ def remember(user: AnyUser, row: Mapping[str, Any]) -> None:
         user.__dict__[_MEMO] = _made(user, row[_VIEWS], row[_PREFERENCES])
 
 
-def _views(user: AnyUser) -> QuerySet[Any]:
-    first = DefaultView.objects.filter(view=OuterRef("pk"), user=user.pk)
+def _views(user_key: Any) -> QuerySet[Any]:
+    first = DefaultView.objects.filter(view=OuterRef("pk"), user=user_key)
     return (
-        visible_views(user)
+        visible_views(user_key)
         .order_by()
         .values(
             item=_Item(
@@ -128,10 +141,10 @@ def _views(user: AnyUser) -> QuerySet[Any]:
     )
 
 
-def _preferences(user: AnyUser) -> QuerySet[Any]:
+def _preferences(user_key: Any) -> QuerySet[Any]:
     return (
         Preference.objects.using(database_alias())
-        .filter(user=user.pk)
+        .filter(user=user_key)
         .values(
             item=_Item(
                 has_single_keys="has_single_keys", advances="advances", is_compact="is_compact"

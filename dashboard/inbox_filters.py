@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from dashboard.attendance import is_overdue
 from dashboard.descriptions.description import Priority
+from dashboard.statements import Moment, Slot
 
 MAX_TEXT = 200
 
@@ -88,8 +89,8 @@ class Filters(NamedTuple):
         """Return them as a part of an address."""
         return urlencode(self.words)
 
-    def condition(self, now: int) -> Q:
-        """Match the questions that pass; ``now`` is epoch ms."""
+    def condition(self, now: Moment) -> Q:
+        """Match the questions that pass; a day of the calendar needs a time as a number."""
         wanted = Q()
         if self.text:
             wanted &= Q(title__icontains=self.text) | Q(question__icontains=self.text)
@@ -121,11 +122,14 @@ class Filters(NamedTuple):
                 yield Chip(label, value, self._replace(**{name: ""}).query)
 
 
-def _due(due: Due, now: int) -> Q:
+def _due(due: Due, now: Moment) -> Q:
     """Match what is due; not what waits for its requester, whose deadline stands still."""
+    if due is Due.OVERDUE:
+        return is_overdue(now)
+    if isinstance(now, Slot):
+        msg = "No calendar knows the day of a slot."
+        raise TypeError(msg)
     match due:
-        case Due.OVERDUE:
-            return is_overdue(now)
         case Due.TODAY:
             return is_overdue(end_of_day(now) - 1)
         case Due.WEEK:

@@ -19,7 +19,8 @@ from django.utils.translation import gettext_lazy as _
 from dashboard.descriptions.description import Priority
 from dashboard.inbox_filters import end_of_day
 from dashboard.models import NO_DUE, HumanTask
-from dashboard.shared_sets import SharedSets, Statement, compiled
+from dashboard.shared_sets import SharedSets
+from dashboard.statements import NOW, Statement, compiled, filled
 from durable.conf import database_alias
 from durable.protocol.validation import find_text_error
 
@@ -129,23 +130,34 @@ class _Range(NamedTuple):
     end: int
 
 
-def read_in_order(
-    tasks: models.QuerySet[HumanTask],
-    sets: SharedSets,
-    at: int,
-    limit: int,
-    after: Cursor | None = None,
-) -> list[HumanTask]:
-    """Return some of the tasks in order, those behind a cursor if there is one. One query.
+class Selection(NamedTuple):
+    """A statement that selects questions, and what makes the sets that it looks into.
 
-    ``tasks`` is filtered and not sliced; ``sets`` are those that its conditions look into. ``at``
-    is the time to which the groups belong.
+    Both may have a slot for ``NOW``.
     """
-    base = compiled(tasks.order_by())
-    if base is None:
+
+    statement: Statement
+    prefix: Statement
+
+    @classmethod
+    def of(cls, tasks: models.QuerySet[HumanTask], sets: SharedSets) -> Self | None:
+        """Return that of a queryset, filtered and not sliced; None when it finds nothing."""
+        statement = compiled(tasks.order_by())
+        return None if statement is None else cls(statement, sets.prefix())
+
+
+def read_in_order(
+    selection: Selection | None, now: int, at: int, limit: int, after: Cursor | None = None
+) -> list[HumanTask]:
+    """Return some of what is selected in order, from a cursor on if there is one. One query.
+
+    ``at`` is the time to which the groups belong; all times are epoch ms.
+    """
+    if selection is None:
         return []
+    base = filled(selection.statement, {NOW: now})
+    prefix, params = filled(selection.prefix, {NOW: now})
     ranges = [one for one in _ranges(at) if after is None or not _is_before(one, after)]
-    prefix, params = sets.prefix()
     parts: list[str] = []
     for sql, more in (*_parts(base, ranges, at, after), _last_part(base, at, after)):
         parts.append(f"SELECT * FROM ({sql} LIMIT {limit}) part{len(parts)}")  # noqa: S608 - Django's, and ours

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
@@ -18,13 +19,14 @@ from dashboard.attendance import due_of
 from dashboard.descriptions import Fact
 from dashboard.descriptions.policy import Progress
 from dashboard.inbox_filters import Filters
-from dashboard.inbox_order import Bucket, Cursor, bucket_of, read_in_order, waits_at
+from dashboard.inbox_order import Bucket, Cursor, Selection, bucket_of, read_in_order, waits_at
 from dashboard.masking import mask_description
 from dashboard.models import DECISIONS, Action, AuditEntry, Decider, HumanTask, SignIn, Vote
 from dashboard.people import name_of, starter_of
 from dashboard.permissions import (
     AnyUser,
     By,
+    Sight,
     ever_put_to,
     held_for,
     is_open,
@@ -34,8 +36,9 @@ from dashboard.permissions import (
     visible_to,
 )
 from dashboard.policies import Standing, standing_of_each
-from dashboard.shared_sets import SharedSets, compiled
+from dashboard.shared_sets import SharedSets
 from dashboard.snoozing import is_snoozed, was_snoozed
+from dashboard.statements import NOW, SINCE, Moment, Statement, compiled, filled
 from dashboard.timetables import ending_of, expiries
 from durable.conf import database_alias
 from durable.protocol.states import PromiseState
@@ -43,6 +46,7 @@ from durable.protocol.states import PromiseState
 PAGE_SIZE = 50
 COUNT_LIMIT = 1000
 CARD_FACTS = 3
+KEPT_STATEMENTS = 512
 NEXT_LIMIT = 10
 NO_FILTERS = Filters()
 NEWS_WINDOW_MS = 30_000
@@ -208,7 +212,7 @@ class Seen(NamedTuple):
 def open_tasks(
     user: AnyUser,
     tab: Tab,
-    now: int,
+    now: Moment,
     filters: Filters = NO_FILTERS,
     sets: SharedSets | None = None,
 ) -> QuerySet[HumanTask]:
@@ -241,7 +245,7 @@ def open_tasks(
 
 def answerable(
     user: AnyUser,
-    now: int,
+    now: Moment,
     tab: Tab | None = None,
     filters: Filters = NO_FILTERS,
     sets: SharedSets | None = None,
@@ -278,7 +282,7 @@ def _all_of(
     return tasks.filter(_is_asked_by(user) | _is_voted_on_by(user)) if tab is Tab.WAITING else tasks
 
 
-def _left_to(user: AnyUser, tab: Tab, now: int) -> Q:
+def _left_to(user: AnyUser, tab: Tab, now: Moment) -> Q:
     """Match what the user can do something about: not taken by others, not voted on, not asked.
 
     What somebody has taken on is their deputy's to answer as well. What has expired is left out,
@@ -325,23 +329,18 @@ def count_open(
 def _count_open(
     user: AnyUser, now: int, tabs: Collection[Tab], shown: Shown | None, seen: Seen | None
 ) -> tuple[Counts, bool]:
-    sets = SharedSets()
-    counted: dict[str, QuerySet[HumanTask]] = {}
-    for tab in tabs:
-        if tab.value not in counted:
-            counted |= _parts_of(user, tab, now, sets)
-    if shown is not None:
-        counted |= _parts_shown(user, shown, seen, now, sets)
+    names, statement = _counting(Sight.of(user), tuple(tabs), shown, seen is not None, now)
+    sql, params = filled(statement, {NOW: now, SINCE: seen.at if seen else now})
     # Named apart from the columns that a user model may have.
     values = {
-        "own_numbers": _numbers_of(counted, sets),
+        "own_numbers": RawSQL(sql, params, output_field=models.JSONField()),  # noqa: S611
         "own_is_deputy": delegations.is_deputy(user),
         **belongings.columns(user),
     }
     users: QuerySet[Any] = get_user_model()._default_manager.using(database_alias())
     for row in users.filter(pk=user.pk).values(**values):
         belongings.remember(user, row)
-        found: dict[str, int] = dict(zip(counted, row["own_numbers"], strict=True))
+        found: dict[str, int] = dict(zip(names, row["own_numbers"], strict=True))
         if Tab.ANSWER in tabs:
             found["answer"] = min(found["unclaimed"] + found.pop("held"), COUNT_LIMIT)
         if Tab.WAITING in tabs:
@@ -356,23 +355,55 @@ def _count_open(
     return Counts(), False
 
 
+type _Counting = tuple[Sequence[str], Statement]
+"""What is counted, and the statement that returns the numbers as one list."""
+
+
+def _counting(
+    sight: Sight, tabs: Sequence[Tab], shown: Shown | None, is_again: bool, now: int
+) -> _Counting:
+    """Return how to count, with slots for ``NOW`` and ``SINCE``."""
+    if shown is not None and shown.filters:
+        return _make_counting(sight, tabs, shown, is_again, now)
+    return _kept_counting(sight, tabs, shown, is_again)
+
+
+@lru_cache(maxsize=KEPT_STATEMENTS)
+def _kept_counting(
+    sight: Sight, tabs: Sequence[Tab], shown: Shown | None, is_again: bool
+) -> _Counting:
+    return _make_counting(sight, tabs, shown, is_again, NOW)
+
+
+def _make_counting(
+    sight: Sight, tabs: Sequence[Tab], shown: Shown | None, is_again: bool, now: Moment
+) -> _Counting:
+    sets = SharedSets()
+    counted: dict[str, QuerySet[HumanTask]] = {}
+    for tab in tabs:
+        if tab.value not in counted:
+            counted |= _parts_of(sight.user, tab, now, sets)
+    if shown is not None:
+        counted |= _parts_shown(sight.user, shown, is_again, now, sets)
+    return list(counted), _numbers_of(counted, sets)
+
+
 def _parts_shown(
-    user: AnyUser, shown: Shown, seen: Seen | None, now: int, sets: SharedSets
+    user: AnyUser, shown: Shown, is_again: bool, now: Moment, sets: SharedSets
 ) -> dict[str, QuerySet[HumanTask]]:
     """Return what is counted of the list shown: what came lately, and what else is asked of it."""
-    stragglers = _stragglers(user, shown.tab, seen.at if seen else now)
-    counted = {"recent": stragglers.filter(shown.filters.condition(now))}
-    if seen is not None:
+    counted = {"recent": _stragglers(user, shown.tab).filter(shown.filters.condition(now))}
+    if is_again:
         tasks = open_tasks(user, shown.tab, now, shown.filters, sets).order_by(*_INDEXED)
-        counted["newer"] = tasks.filter(created_at__gt=seen.at)
-        counted["awake"] = tasks.filter(was_snoozed(user, seen.at), created_at__lte=seen.at)
+        counted["newer"] = tasks.filter(created_at__gt=SINCE)
+        counted["awake"] = tasks.filter(was_snoozed(user, SINCE), created_at__lte=SINCE)
     elif shown.tab not in _ASIDE and (shown.filters or shown.tab not in _LEFT):
         counted["matching"] = answerable(user, now, *shown, sets).order_by(*_INDEXED)
     return counted
 
 
 def _parts_of(
-    user: AnyUser, tab: Tab, now: int, sets: SharedSets
+    user: AnyUser, tab: Tab, now: Moment, sets: SharedSets
 ) -> dict[str, QuerySet[HumanTask]]:
     """Return what is counted for a tab, in parts that each have an index or that tabs share."""
     match tab:
@@ -393,7 +424,7 @@ def _parts_of(
             return {tab.value: in_order}
 
 
-def _numbers_of(counted: Mapping[str, QuerySet[HumanTask]], sets: SharedSets) -> RawSQL:
+def _numbers_of(counted: Mapping[str, QuerySet[HumanTask]], sets: SharedSets) -> Statement:
     """Return how many each finds, as one list.
 
     The statements are put together as text: one that holds the others costs Django more time than
@@ -411,13 +442,12 @@ def _numbers_of(counted: Mapping[str, QuerySet[HumanTask]], sets: SharedSets) ->
     prefix, made = sets.prefix()
     vendor = connections[database_alias()].vendor
     array = "jsonb_build_array" if vendor == "postgresql" else "json_array"
-    sql = f"{prefix}SELECT {array}({', '.join(numbers)})"
-    return RawSQL(sql, (*made, *params), output_field=models.JSONField())  # noqa: S611
+    return f"{prefix}SELECT {array}({', '.join(numbers)})", (*made, *params)
 
 
-def _stragglers(user: AnyUser, tab: Tab, since: int) -> QuerySet[HumanTask]:
-    """Return what a tab was asked shortly before a page was made, whether it still waits or not."""
-    asked = _all_of(user, tab).filter(created_at__gt=since - NEWS_WINDOW_MS, created_at__lte=since)
+def _stragglers(user: AnyUser, tab: Tab) -> QuerySet[HumanTask]:
+    """Return what a tab was asked shortly before ``SINCE``, whether it still waits or not."""
+    asked = _all_of(user, tab).filter(created_at__gt=SINCE - NEWS_WINDOW_MS, created_at__lte=SINCE)
     if tab is Tab.UNASSIGNED:
         return asked.filter(names_nobody())
     if tab in {Tab.ANSWER, Tab.UNCLAIMED} and may_settle_any(user):
@@ -438,13 +468,28 @@ def read_page(
     if tab is Tab.DONE:
         return _read_done(user, now, filters, after, limit)
     at = after.at if after else now
-    sets = SharedSets()
-    tasks = _listed(open_tasks(user, tab, now, filters, sets))
-    found = read_in_order(tasks, sets, at, limit + 1, after)
+    selection = _selection(Sight.of(user), tab, now, filters)
+    found = read_in_order(selection, now, at, limit + 1, after)
     shown = found[:limit]
     more = Cursor.after(shown[-1], at).encode() if len(found) > limit else ""
     before = after.bucket if after else None
     return Page(list(_cards(shown, user, now, at, before)), more)
+
+
+def _selection(sight: Sight, tab: Tab, now: int, filters: Filters) -> Selection | None:
+    if filters:
+        return _make_selection(sight, tab, now, filters)
+    return _kept_selection(sight, tab)
+
+
+@lru_cache(maxsize=KEPT_STATEMENTS)
+def _kept_selection(sight: Sight, tab: Tab) -> Selection | None:
+    return _make_selection(sight, tab, NOW, NO_FILTERS)
+
+
+def _make_selection(sight: Sight, tab: Tab, now: Moment, filters: Filters) -> Selection | None:
+    sets = SharedSets()
+    return Selection.of(_listed(open_tasks(sight.user, tab, now, filters, sets)), sets)
 
 
 def _read_done(user: AnyUser, now: int, filters: Filters, after: Cursor | None, limit: int) -> Page:
@@ -544,10 +589,10 @@ def next_task(
     """
     sets = SharedSets()
     tasks = answerable(user, now, *shown.to_go_through, sets)
-    tasks = _listed(tasks).exclude(pk=after.pk)
+    selection = Selection.of(_listed(tasks).exclude(pk=after.pk), sets)
     place = Cursor.after(after, now)
     for start in (place, None):
-        found = read_in_order(tasks, sets, now, NEXT_LIMIT, start)
+        found = read_in_order(selection, now, now, NEXT_LIMIT, start)
         waiting = not_in_turn(found, user, now)
         if left := [one for one in found if one.pk not in waiting]:
             return left[0]

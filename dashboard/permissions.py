@@ -1,10 +1,11 @@
 """Who may see and answer which question: every page and act starts from ``visible_to``."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import reduce
 from operator import or_
-from typing import Any
+from typing import Any, Self
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Group
 from django.db.models import Exists, OuterRef, Q, QuerySet, TextField, Value
@@ -14,6 +15,7 @@ from dashboard.delegations import active_delegations
 from dashboard.models import Decider, Delegation, HumanTask
 from dashboard.people import starter_of
 from dashboard.shared_sets import SharedSets
+from dashboard.statements import Moment
 from durable.conf import database_alias
 from durable.models import Promise
 from durable.protocol.states import PromiseState
@@ -49,6 +51,34 @@ class By(Enum):
     NAME = auto()
     GROUP = auto()
     ANY = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """All that decides what somebody sees: the statements of equal ones are the same."""
+
+    key: Any
+    name: str
+    is_active: bool
+    settles_any: bool
+    permissions: frozenset[str]
+    delegations: tuple[tuple[Any, Any, str], ...]
+    user: AnyUser = field(compare=False, repr=False)
+
+    @classmethod
+    def of(cls, user: AnyUser) -> Self:
+        """Return that of a user as it is now."""
+        permissions: set[str] = getattr(user, "get_all_permissions", set)()
+        active = active_delegations(user)
+        return cls(
+            user.pk,
+            user.get_username(),
+            user.is_authenticated and user.is_active,
+            may_settle_any(user),
+            frozenset(permissions),
+            tuple((one.principal_id, one.group_id, one.task_type) for one in active),
+            user,
+        )
 
 
 def visible_to(
@@ -120,8 +150,8 @@ def names_nobody() -> Q:
     return Q(is_unassigned=True)
 
 
-def is_open(now: int) -> Q:
-    """Match questions that still wait at ``now`` (epoch ms).
+def is_open(now: Moment) -> Q:
+    """Match questions that still wait at ``now``.
 
     The promise decides. ``settled_at`` of the task only lets an index leave most of the others out.
     """

@@ -3,13 +3,10 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from django.core.exceptions import EmptyResultSet
 from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
 
-from durable.conf import database_alias
-
-type Statement = tuple[str, tuple[Any, ...]]
+from dashboard.statements import Statement, compiled
 
 
 class SharedSets:
@@ -42,13 +39,3 @@ class SharedSets:
         parts = [f"{name}(id) AS MATERIALIZED ({sql})" for name, (sql, _) in self._made.items()]
         params = tuple(one for _sql, params in self._made.values() for one in params)
         return f"WITH {', '.join(parts)} ", params
-
-
-def compiled(queryset: QuerySet[Any, Any]) -> Statement | None:
-    """Return the statement of a queryset; None when it is known to find nothing."""
-    using = database_alias()
-    try:
-        sql, params = queryset.query.get_compiler(using=using).as_sql()
-    except EmptyResultSet:
-        return None
-    return sql, tuple(params)

@@ -18,6 +18,7 @@ from dashboard.models import NO_DUE, HumanTask, Snooze
 from dashboard.permissions import AnyUser, is_open, visible_to
 from dashboard.rights import RefusedError
 from dashboard.shared_sets import SharedSets
+from dashboard.statements import Moment
 from durable.clock import now_ms
 from durable.conf import database_alias
 
@@ -91,7 +92,7 @@ def snoozed_until(task: HumanTask, user: AnyUser, now: int) -> int | None:
     return next((min(one, end) for one in until), None)
 
 
-def is_snoozed(user: AnyUser, now: int, sets: SharedSets | None = None) -> Q:
+def is_snoozed(user: AnyUser, now: Moment, sets: SharedSets | None = None) -> Q:
     """Match questions that somebody has put off and that have not come back."""
     if sets is None:
         return was_snoozed(user, now)
@@ -99,12 +100,12 @@ def is_snoozed(user: AnyUser, now: int, sets: SharedSets | None = None) -> Q:
     return Q(pk__in=ids) & ~is_overdue(now)
 
 
-def was_snoozed(user: AnyUser, at: int) -> Q:
+def was_snoozed(user: AnyUser, at: Moment) -> Q:
     """Match questions that were put off at a time, also those that have come back since."""
     return Q(pk__in=_put_off(user, at)) & ~is_overdue(at)
 
 
-def _put_off(user: AnyUser, now: int) -> QuerySet[Any]:
+def _put_off(user: AnyUser, now: Moment) -> QuerySet[Any]:
     return snoozes_of(user).filter(until__gt=now).values("task")
 
 

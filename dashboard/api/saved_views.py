@@ -146,14 +146,14 @@ def delete_view(call: Call, view_id: int) -> Reply:
 @operation("POST", "views/{view_id}/first", result=ViewLine)
 def begin_with_view(call: Call, view_id: int) -> ViewLine:
     """Let one's list begin with a view."""
-    set_first(call.user, row_of(visible_views(call.user), view_id))
+    set_first(call.user, row_of(visible_views(call.user.pk), view_id))
     return _line_of(call, view_id)
 
 
 @operation("DELETE", "views/{view_id}/first", result=ViewLine)
 def begin_without_view(call: Call, view_id: int) -> ViewLine:
     """Let one's list begin without a view again."""
-    if not unset_first(call.user, row_of(visible_views(call.user), view_id)):
+    if not unset_first(call.user, row_of(visible_views(call.user.pk), view_id)):
         raise not_found()
     return _line_of(call, view_id)
 

@@ -110,7 +110,7 @@ def change(request: HttpRequest, view_id: int) -> HttpResponse:
 @require_POST
 def first(request: HttpRequest, view_id: int) -> HttpResponse:
     """Let the list begin with a view, or with ``off`` no longer."""
-    view = get_object_or_404(visible_views(request.user), pk=view_id)
+    view = get_object_or_404(visible_views(request.user.pk), pk=view_id)
     if request.POST.get("first") == "off":
         unset_first(request.user, view)
     else:
