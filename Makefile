@@ -5,6 +5,9 @@ SHELL := /bin/bash
 
 PYTHON := .venv/bin/python
 INSTALLED := .venv/.installed
+# Tests start many processes: modules are compiled once, whatever the environment says.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Many tests wait for processes and for the disk: more of them than there are cores.
 PYTEST := $(PYTHON) -m pytest -n 3
 

@@ -219,7 +219,7 @@ def test_cards_say_what_is_needed_to_choose(mia):
 
 def test_description_with_a_mistake_is_shown_with_the_path():
     ask("wrong", title="Pay?", facts=[["only one"]])
-    olga = client_of(make_operator())
+    olga = client_of(make_user("olga", rights=("settle_any", "override_separation")))
 
     assert "The description has a mistake" in olga.get("/inbox/").text
     page = olga.get(task_url("wrong")).text

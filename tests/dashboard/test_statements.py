@@ -20,17 +20,16 @@ KEPT = (inbox_queries._kept_counting, inbox_queries._kept_selection)
 
 
 def all_that_is_seen(user, now):
-    """Counts and lists of all tabs, at a time and again two minutes later."""
+    """Counts and lists of all tabs, and what a page of two minutes ago hears."""
     user = User.objects.get(pk=user.pk)
-    found = []
-    for tab in tabs_of(user):
-        shown = Shown(tab)
-        found += [
-            count_open(user, now, tabs_of(user), shown=shown),
-            count_open(user, now + 120_000, tabs_of(user), shown=shown, seen=Seen(now, 0)),
-            [card.task.pk for card in read_page(user, tab, now).cards],
-        ]
-    return [*found, count_open(user, now, [Tab.ANSWER])]
+    tabs = tabs_of(user)
+    since = Seen(now - 120_000, 0)
+    return [
+        count_open(user, now, [Tab.ANSWER]),
+        *(count_open(user, now, tabs, shown=Shown(tab)) for tab in (Tab.ANSWER, Tab.GROUPS)),
+        *(count_open(user, now, tabs, shown=Shown(tab), seen=since) for tab in tabs[::4]),
+        *([card.task.pk for card in read_page(user, tab, now).cards] for tab in tabs),
+    ]
 
 
 def all_that_is_seen_without_them(user, now):
