@@ -1,7 +1,7 @@
 """No list shows an open question whose promise is settled, nor a decided one that still waits."""
 
 import re
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, ClassVar
 
 import pytest
@@ -200,7 +200,10 @@ class Mixture(RuleBasedStateMachine):
 
     @rule(way=st.sampled_from(sorted(ENDINGS)), number=st.integers(0, 9))
     def end(self, way: str, number: int) -> None:
-        ENDINGS[way](self.stage, self._chosen(number))
+        question = self._chosen(number)
+        is_gone = not Promise.objects.filter(pk=question).exists()
+        with suppress(PromiseNotFoundError) if is_gone else nullcontext():
+            ENDINGS[way](self.stage, question)
         check(self.stage, self.first)
 
 
@@ -218,6 +221,6 @@ def test_whatever_comes_in_whatever_order(stage):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3600)
 def test_whatever_comes_in_whatever_order_for_long(stage):
     run_mixture(stage, max_examples=60, stateful_step_count=25)
