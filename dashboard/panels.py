@@ -251,6 +251,8 @@ def read_panel(
     on_its_way = _on_its_way(task, held, now) if outcome is None else None
     if outcome is None and not own["cannot"] and on_its_way is None:
         form = form or form_for(task, draft=read_draft(task, user))
+        if not any(one.option.approves for one in own["buttons"]):
+            form.fields.pop("value", None)  # it goes with a yes
     else:
         form = None
     if held is not None and held.result == HeldAnswer.Result.LATE and outcome is not None:

@@ -482,7 +482,9 @@ def test_what_the_rules_of_today_refuse_breaks_no_page_and_can_only_be_rejected(
     HumanTask.objects.update(description={"schema": 1, "title": "Pay?", "priority": "of old"})
 
     assert mia.get("/inbox/").status_code == 200
-    assert "human_task.priority" in mia.get(task_url("q")).text
+    page = mia.get(task_url("q")).text
+    assert "human_task.priority" in page
+    assert 'name="value"' not in page, "a no hands nothing back"
     refused = answer(mia, "q")
     assert refused.status_code == 403
     assert "it can only be rejected" in refused.text
