@@ -12,6 +12,7 @@ from dashboard.attendance import due_of
 from dashboard.auditing import REFUSED
 from dashboard.descriptions import Description, Fact
 from dashboard.descriptions.answers import AnswerOption
+from dashboard.descriptions.nodes import words
 from dashboard.descriptions.policy import Progress
 from dashboard.descriptions.proposal import Row, side_by_side
 from dashboard.drafts import read_draft, to_query
@@ -448,7 +449,9 @@ def _afterwards(task: HumanTask, outcome: Outcome | None, now: int) -> Sequence[
     said: list[Text] = [one for one in (option.consequence or general,) if one]
     waiting = Promise.objects.filter(pk=task.origin, state=PromiseState.PENDING, timeout_at__gt=now)
     if task.function and waiting.using(database_alias()).exists():
-        said.append(_("%(workflow)s goes on with your answer.") % {"workflow": task.function})
+        said.append(
+            _("%(workflow)s goes on with your answer.") % {"workflow": words(task.function)}
+        )
     return said
 
 
