@@ -53,8 +53,8 @@ setup-browser: ## Install Debian's Chromium for the browser tests, where that is
 	fi
 
 .PHONY: demo
-demo: setup ## Try it: sample data, a worker and the pages on 127.0.0.1:8001
-	SIGNOFF_DEMO=1 $(PYTHON) manage.py demo
+demo: setup ## Try it: sample data, a worker and the pages on 127.0.0.1:8001 (ARGS="--port 8002")
+	SIGNOFF_DEMO=1 $(PYTHON) manage.py demo $(ARGS)
 
 .PHONY: test
 test: setup setup-browser ## Run the tests on SQLite, then on PostgreSQL

@@ -6,7 +6,17 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import (
+    CheckMessage,
+    Error,
+    Tags,
+    Warning,  # noqa: A004
+    register,
+)
+from django.shortcuts import resolve_url
+from django.urls import NoReverseMatch, Resolver404, resolve
+from django.utils.module_loading import import_string
+from django_htmx.middleware import HtmxMiddleware
 
 from dashboard.channels.checks import is_origin
 from dashboard.links import BOUND, LOGIN, mode
@@ -47,3 +57,47 @@ def check_links(
             )
         )
     return problems
+
+
+@register(Tags.urls)
+def check_login(
+    app_configs: Sequence[AppConfig] | None,  # noqa: ARG001 - the framework's signature
+    **_kwargs: Any,
+) -> list[CheckMessage]:
+    """Check that whoever has to sign in finds a page for it."""
+    try:
+        address = resolve_url(settings.LOGIN_URL)
+        if address.startswith("/") and not address.startswith("//"):
+            resolve(address.partition("?")[0])
+    except (NoReverseMatch, Resolver404):
+        return [
+            Warning(
+                f"LOGIN_URL is {str(settings.LOGIN_URL)!r}, and no page of this project is there: "
+                "nobody can sign in.",
+                hint='Add path("accounts/", include("django.contrib.auth.urls")) to the URLs, or '
+                'set LOGIN_URL to a page that there is, such as "admin:login".',
+                id="signoff.W030",
+            )
+        ]
+    return []
+
+
+@register()
+def check_middleware(
+    app_configs: Sequence[AppConfig] | None,  # noqa: ARG001 - the framework's signature
+    **_kwargs: Any,
+) -> list[CheckMessage]:
+    """Check that the pages are told which requests are for parts of them."""
+    if any(_is_htmx(import_string(path)) for path in settings.MIDDLEWARE):
+        return []
+    return [
+        Error(
+            "MIDDLEWARE lacks django_htmx's: parts of pages would be answered with whole ones.",
+            hint='Add "django_htmx.middleware.HtmxMiddleware" to MIDDLEWARE.',
+            id="signoff.E030",
+        )
+    ]
+
+
+def _is_htmx(middleware: Any) -> bool:
+    return isinstance(middleware, type) and issubclass(middleware, HtmxMiddleware)

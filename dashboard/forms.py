@@ -112,6 +112,8 @@ class DecisionForm(forms.Form):
             return
         if confirmation.is_password and not given:
             self.add_error("confirmation", _("Enter your password to confirm this answer."))
+        elif not given:
+            self.add_error("confirmation", _("Fill this in."))
         elif not (confirmation.is_password or confirmation.is_text(given)):
             self.add_error("confirmation", confirming.NOT_THE_TEXT)
 

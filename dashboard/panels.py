@@ -13,6 +13,7 @@ from dashboard.attendance import due_of
 from dashboard.auditing import REFUSED
 from dashboard.descriptions import Description, Fact
 from dashboard.descriptions.answers import AnswerOption
+from dashboard.descriptions.nodes import words
 from dashboard.descriptions.policy import Progress
 from dashboard.descriptions.proposal import Row, side_by_side
 from dashboard.drafts import read_draft, to_query
@@ -254,6 +255,8 @@ def read_panel(
     on_its_way = _on_its_way(task, held, now) if outcome is None else None
     if outcome is None and not own["cannot"] and on_its_way is None:
         form = form or form_for(task, draft=read_draft(task, user))
+        if not any(one.option.approves for one in own["buttons"]):
+            form.fields.pop("value", None)  # it goes with a yes
     else:
         form = None
     if held is not None and held.result == HeldAnswer.Result.LATE and outcome is not None:
@@ -454,7 +457,9 @@ def _afterwards(task: HumanTask, outcome: Outcome | None, now: int) -> Sequence[
     said: list[Text] = [one for one in (option.consequence or general,) if one]
     waiting = Promise.objects.filter(pk=task.origin, state=PromiseState.PENDING, timeout_at__gt=now)
     if task.function and waiting.using(database_alias()).exists():
-        said.append(_("%(workflow)s goes on with your answer.") % {"workflow": task.function})
+        said.append(
+            _("%(workflow)s goes on with your answer.") % {"workflow": words(task.function)}
+        )
     return said
 
 

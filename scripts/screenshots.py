@@ -111,6 +111,7 @@ SHOTS = (
     Shot("confirm", "mia", "/inbox/deposit-harbour:1/"),
     Shot("undo", "mia", "/inbox/deposit-harbour:1/", send_and_look, take_back),
     Shot("snoozed", "mia", "/inbox/purchase-4713:2/?tab=snoozed"),
+    Shot("rounds", "jon", "/inbox/review-opening-hours:3/"),
     Shot("settled", "mia", "/inbox/offer-869:1/?tab=done"),
     Shot("expired", "olga", "/inbox/access-payroll:1/?tab=done"),
     Shot("taken-on", "olga", "/inbox/access-reports:1/"),

@@ -15,8 +15,11 @@ ROOT = Path(__file__).parents[1]
 class Process:
     """One ``manage.py`` command, which can be killed and started again."""
 
-    def __init__(self, env: Mapping[str, str], log: Path, *arguments: str) -> None:
+    def __init__(
+        self, env: Mapping[str, str], log: Path, *arguments: str, folder: Path = ROOT
+    ) -> None:
         self._env = dict(env)
+        self._folder = folder
         self._log = log
         self._arguments = arguments
         self._popen: subprocess.Popen[bytes] | None = None
@@ -25,7 +28,7 @@ class Process:
         with self._log.open("ab") as log:
             self._popen = subprocess.Popen(
                 [sys.executable, "manage.py", *self._arguments],
-                cwd=ROOT,
+                cwd=self._folder,
                 env=self._env,
                 stdout=log,
                 stderr=log,

@@ -64,7 +64,7 @@ def test_a_yes_takes_the_text(mia):
     assert "The last four characters of the invoice" in page
     assert "4711" not in page
 
-    for given, sentence in (("", "not what is asked for"), ("4712", "not what is asked for")):
+    for given, sentence in (("", "Fill this in."), ("4712", "not what is asked for")):
         refused = answer(mia, "q", confirmation=given, comment="typed")
         assert refused.status_code == 422
         assert sentence in refused.text

@@ -493,6 +493,7 @@ def test_what_the_rules_of_today_refuse_breaks_no_page_and_can_only_be_rejected(
     assert path in page
     assert "has a mistake:" in page
     assert "only those who may answer any question see it" not in page
+    assert 'name="value"' not in page, "a no hands nothing back"
     refused = answer(mia, "q")
     assert refused.status_code == 403
     assert "it can only be rejected" in refused.text

@@ -340,6 +340,11 @@ def test_filter_shows_what_the_chip_says(viewer, one_of_each, status):
     assert {name: chip for name, (chip, _) in found.items()} == {status.slug: str(status.label)}
 
 
+def test_a_line_says_that_the_deadline_passed(viewer, one_of_each):
+    assert lines(viewer)["timedout"][1].startswith("Its deadline passed")
+    assert lines(viewer)["succeeded"][1] == ""
+
+
 def test_filters_combine(viewer, one_of_each):
     assert set(lines(viewer, "?status=failed&status=human")) == {"failed", "human"}
     assert set(lines(viewer, "?status=failed&prefix=h")) == set()

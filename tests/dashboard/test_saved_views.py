@@ -530,7 +530,7 @@ def test_the_result_says_what_follows_and_offers_the_next_question(mia):
     page = answer_and_follow(mia, "run-1:1").text
 
     assert "Pays 4,200 EUR." in page
-    assert "pay_invoice goes on with your answer." in page
+    assert "Pay invoice goes on with your answer." in page
     assert re.search(rf'href="{task_url("b")}" autofocus data-next>Next question<', page)
     assert "goes on" not in answer_and_follow(mia, "b").text
 

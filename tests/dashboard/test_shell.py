@@ -9,6 +9,7 @@ from django.template.loader import render_to_string
 from django.test import Client
 from django.urls import reverse
 
+from dashboard.checks import check_login, check_middleware
 from dashboard.states import Status
 from tests.dashboard import factories
 from tests.dashboard.people import client_of, make_user
@@ -125,6 +126,41 @@ def test_signing_out_is_a_post(viewer):
 
 
 # --- The theme ---
+
+
+@pytest.mark.urls("tests.dashboard.elsewhere")
+def test_a_project_may_let_people_in_and_out_elsewhere(settings):
+    settings.LOGIN_URL = "https://sso.example/"
+    page = client_of(make_user("jon")).get("/pages/inbox/")
+
+    assert page.status_code == 200
+    assert "Sign out" not in html(page)
+    assert Client().get("/pages/inbox/").url.startswith("https://sso.example/?next=")
+
+
+@pytest.mark.urls("tests.dashboard.elsewhere")
+@pytest.mark.parametrize(
+    ("address", "problems"),
+    [
+        ("/accounts/login/", ["signoff.W030"]),
+        ("no-such-name", ["signoff.W030"]),
+        ("/pages/inbox/?a=b", []),
+        ("signoff:inbox", []),
+        ("https://sso.example/", []),
+        ("//sso.example/", []),
+    ],
+)
+def test_a_login_that_is_not_there_is_found(settings, address, problems):
+    settings.LOGIN_URL = address
+
+    assert [problem.id for problem in check_login(None)] == problems
+
+
+def test_middleware_that_is_not_there_is_found(settings):
+    assert check_middleware(None) == []
+    settings.MIDDLEWARE = [one for one in settings.MIDDLEWARE if "htmx" not in one]
+
+    assert [problem.id for problem in check_middleware(None)] == ["signoff.E030"]
 
 
 def test_theme_is_kept_without_javascript(viewer):

@@ -5,7 +5,9 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+from django.apps import apps
 from django.conf import settings
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils import autoreload
 
@@ -54,7 +56,7 @@ class Command(BaseCommand):
     def _serve(self, **options: Any) -> None:
         server = Server(
             uvicorn.Config(
-                load_application(settings.ASGI_APPLICATION),
+                with_static_files(load_application(settings.ASGI_APPLICATION)),
                 host=options["host"],
                 port=options["port"],
                 lifespan="off",
@@ -91,3 +93,10 @@ def load_application(path: str) -> Any:
     """Import the ASGI application that a dotted path names."""
     module, _, name = path.rpartition(".")
     return getattr(importlib.import_module(module), name)
+
+
+def with_static_files(application: Any) -> Any:
+    """In development serve the static files as well, as ``runserver`` does."""
+    if settings.DEBUG and apps.is_installed("django.contrib.staticfiles"):
+        return ASGIStaticFilesHandler(application)
+    return application
