@@ -38,6 +38,7 @@ class Command(BaseCommand):
         send.add_argument("--action", choices=Action.values, default="", metavar="ACTION")
         send.add_argument("--target", default="", help="what the id begins with")
         send.add_argument("--execution", default="", help="id of an execution, with its questions")
+        send.add_argument("--text", default="", help="part of reason, answer or target")
         send.add_argument("--sign-in", choices=SignIn.values, default="", metavar="WAY")
         send.add_argument("--overridden", action="store_true", help="only overridden separation")
         send.add_argument("--late", action="store_true", help="only what came too late")
@@ -72,6 +73,7 @@ class Command(BaseCommand):
             action=options["action"],
             about=options["target"],
             execution=options["execution"],
+            text=options["text"],
             since=options["since"] or "",
             until=options["until"] or "",
             how=options["sign_in"],
