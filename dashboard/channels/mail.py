@@ -82,9 +82,9 @@ class MailChannel(Channel):
         except (SMTPException, OSError) as error:
             problem = f"{type(error).__name__}: {error}"
             raise ChannelError(self.name, problem, is_final=_is_final(error)) from error
-        except ValueError as error:  # an address that no mail can have
-            problem = f"{type(error).__name__}: {error}"
-            raise ChannelError(self.name, problem, is_final=True) from error
+        except ValueError as error:  # it names the address; that of the sender may be mended yet
+            is_final = any(repr(one) in str(error) for one in mail.to)
+            raise ChannelError(self.name, str(error), is_final=is_final) from error
         if not taken:
             raise ChannelError(self.name, "the mail server did not take it")
 

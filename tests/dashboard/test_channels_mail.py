@@ -320,6 +320,16 @@ def test_an_address_that_no_mail_can_have_is_given_up_at_once(server, mia, addre
     assert Message.objects.exclude(given_up_at=None).get().attempts == 1
 
 
+def test_a_sender_that_no_mail_can_have_may_be_mended(server, mia, settings):
+    settings.SIGNOFF_CHANNELS = [{"channel": "mail", "from": "signoff@exa mple.com"}]
+    ask("q", **INVOICE)
+    with pytest.raises(UnsentError, match="Invalid address 'signoff@exa mple.com'"):
+        announce("q")
+    settings.SIGNOFF_CHANNELS = [{"channel": "mail", "from": "signoff@example.com"}]
+
+    assert announce("q") == 1
+
+
 def test_who_lost_the_right_before_it_was_sent_hears_nothing(server, mia):
     """Where the mail server was away at first; who heard of it hears of its end, and no more."""
     jon = make_user("jon", groups=("Finance",), email="jon@example.com")
