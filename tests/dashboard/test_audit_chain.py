@@ -237,7 +237,7 @@ def test_an_entry_that_was_left_out_is_found_by_the_command(chained):
         transaction=-1,
     )
     chain()
-    assert checked().waiting == 1
+    assert (checked().waiting, checked().left_out) == (1, 1)
 
     run("chain")
     assert order()[-1] == "restored"
@@ -324,6 +324,25 @@ def test_an_entry_that_was_put_in_is_named(chained):
     execute(sql, forged.pk, before, hash_of(forged, before))
 
     assert checked().broken == "position 4: the link does not follow the one before"
+
+
+def test_an_entry_that_was_put_in_without_a_link_is_named(chained):
+    """In front of others, so that nothing of what comes later chains it."""
+    first = AuditEntry.objects.get(target="t1")
+    AuditEntry.objects.create(
+        pk=first.pk - 1,
+        at=first.at,
+        action=Action.CHANGE,
+        target="forged",
+        sign_in=SignIn.SYSTEM,
+        transaction=first.transaction,
+    )
+    act("t6")
+    chain()
+
+    assert (checked().waiting, checked().left_out) == (1, 1)
+    with pytest.raises(CommandError, match=r"^1 entries without a link stand before others"):
+        run("verify")
 
 
 def test_a_cut_off_end_shows_to_whom_noted_it(chained):

@@ -323,7 +323,7 @@ def test_an_address_that_no_mail_can_have_is_given_up_at_once(server, mia, addre
 def test_a_sender_that_no_mail_can_have_may_be_mended(server, mia, settings):
     settings.SIGNOFF_CHANNELS = [{"channel": "mail", "from": "signoff@exa mple.com"}]
     ask("q", **INVOICE)
-    with pytest.raises(UnsentError, match="Invalid address 'signoff@exa mple.com'"):
+    with pytest.raises(UnsentError, match="Invalid address"):
         announce("q")
     settings.SIGNOFF_CHANNELS = [{"channel": "mail", "from": "signoff@example.com"}]
 

@@ -53,6 +53,12 @@ class Command(BaseCommand):
         if report.broken:
             message = f"{report.broken}; {report.head.position} entries are right; {waiting}"
             raise CommandError(message)
+        if report.left_out:
+            message = (
+                f"{report.left_out} entries without a link stand before others that have one: "
+                "they were put in, or came with data from elsewhere, and then chain takes them up"
+            )
+            raise CommandError(message)
         self.stdout.write(
             self.style.SUCCESS(f"{report.head.position} entries are right; {waiting}")
         )
