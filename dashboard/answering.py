@@ -37,13 +37,17 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """A person, and where a request of theirs came from; ``link`` is the key of one that did."""
+    """A person, and where a request of theirs came from.
+
+    ``link`` and ``token`` are the keys of the link or the token of the API that it came with.
+    """
 
     user: AbstractBaseUser
     sign_in: SignIn = SignIn.SESSION
     ip: str | None = None
     user_agent: str = ""
     link: str = ""
+    token: int | None = None
 
     @classmethod
     def of(cls, request: HttpRequest) -> Self:
@@ -55,7 +59,13 @@ class Actor:
 
     @classmethod
     def at(
-        cls, request: HttpRequest, user: AbstractBaseUser, sign_in: SignIn, *, link: str = ""
+        cls,
+        request: HttpRequest,
+        user: AbstractBaseUser,
+        sign_in: SignIn,
+        *,
+        link: str = "",
+        token: int | None = None,
     ) -> Self:
         """Return who sent a request that proves in another way who they are."""
         return cls(
@@ -64,17 +74,20 @@ class Actor:
             ip=_ip_address(request.META.get("REMOTE_ADDR", "")),
             user_agent=request.headers.get("User-Agent", "").replace("\0", "")[:MAX_USER_AGENT],
             link=link,
+            token=token,
         )
 
     @classmethod
     def restored(cls, user: AbstractBaseUser, kept: Mapping[str, Any]) -> Self:
         """Return a person as they were signed in when ``kept`` was written, but for the link."""
-        return cls(user, SignIn(kept["sign_in"]), kept["ip"], kept["user_agent"])
+        sign_in = SignIn(kept["sign_in"])
+        return cls(user, sign_in, kept["ip"], kept["user_agent"], token=kept.get("token"))
 
     @property
     def kept(self) -> dict[str, Any]:
         """How they are signed in, as JSON."""
-        return {"sign_in": self.sign_in, "ip": self.ip, "user_agent": self.user_agent}
+        kept = {"sign_in": self.sign_in, "ip": self.ip, "user_agent": self.user_agent}
+        return kept if self.token is None else kept | {"token": self.token}
 
     @property
     def username(self) -> str:

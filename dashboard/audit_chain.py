@@ -80,11 +80,14 @@ class Report:
     head: how far the chain is right.
     waiting: entries without a link, of which the chain says nothing yet.
     broken: what is wrong with the first position that is, or empty.
+    left_out: how many of those come before the last that has one: the chain never takes them up by
+    itself, so they were put in, or came with data from elsewhere.
     """
 
     head: Place
     waiting: int = 0
     broken: str = ""
+    left_out: int = 0
 
 
 def hash_of(entry: AuditEntry, previous: str) -> str:
@@ -164,7 +167,7 @@ def verify(*, using: str, known: Place | None = None) -> Report:
         head = Place(link.position, link.hash)
     if known is not None and known.position > head.position:
         return Report(head, waiting, _other_than_known(known))
-    return Report(head, waiting)
+    return Report(head, waiting, left_out=_left_out(using))
 
 
 def _is_alone(using: str) -> bool:
@@ -202,6 +205,17 @@ def _ready(after: AuditEntry | None, using: str) -> QuerySet[AuditEntry]:
 def _unchained(using: str) -> QuerySet[AuditEntry]:
     is_chained = Exists(AuditLink.objects.filter(entry=OuterRef("pk")))
     return AuditEntry.objects.using(using).filter(~is_chained)
+
+
+def _left_out(using: str) -> int:
+    last = AuditLink.objects.using(using).order_by("position").last()
+    entry = None if last is None else _resume_after(last.entry_id, using)
+    if entry is None:
+        return 0
+    before = Q(transaction__lt=entry.transaction) | Q(
+        transaction=entry.transaction, id__lt=entry.pk
+    )
+    return _unchained(using).filter(before).count()
 
 
 def _walk(using: str) -> Iterator[tuple[AuditLink, AuditEntry | None]]:

@@ -165,6 +165,12 @@ class Line:
         return None if link is None else link.position
 
     @property
+    def previous(self) -> str:
+        """Return the hash before it in the chain."""
+        link = getattr(self.entry, "link", None)
+        return "" if link is None else link.previous
+
+    @property
     def digest(self) -> str:
         """Return the hash in the chain."""
         link = getattr(self.entry, "link", None)
@@ -232,9 +238,10 @@ class Format(NamedTuple):
 _COLUMNS = (
     *("id", "at", "actor_id", "actor", "on_behalf_of_id", "on_behalf_of", "sign_in", "ip"),
     *("user_agent", "action", "answer", "target_kind", "target", "reason", "is_effective"),
-    *("is_override", "state_before", "state_after", "details", "payload_hash"),
-    *("chain_position", "chain_hash"),
+    *("is_override", "state_before", "state_after", "details", "payload_hash", "request_key"),
+    *("transaction", "chain_position", "chain_previous", "chain_hash"),
 )
+"""All that a hash of the chain is made of is among them: readers can verify it themselves."""
 
 
 def export(filters: Filters, form: Format) -> Iterator[str]:
@@ -255,7 +262,8 @@ def row_of(entry: AuditEntry) -> dict[str, Any]:
         *(entry.actor_name, _key(entry.on_behalf_of_id), entry.on_behalf_of_name, entry.sign_in),
         *(entry.ip, entry.user_agent, entry.action, entry.answer, entry.target_kind, entry.target),
         *(entry.reason, entry.is_effective, entry.is_override, entry.state_before),
-        *(entry.state_after, entry.details, entry.payload_hash, line.place, line.digest),
+        *(entry.state_after, entry.details, entry.payload_hash, entry.request_key),
+        *(entry.transaction, line.place, line.previous, line.digest),
     )
     return dict(zip(_COLUMNS, values, strict=True))
 

@@ -117,8 +117,11 @@ def first_task(job: BulkJob) -> HumanTask | None:
     return tasks.filter(pk=Subquery(items.order_by("pk").values("task_id")[:1])).first()
 
 
-def start(job: BulkJob, answer: Answer) -> None:
-    """Begin to give the answer, in the transaction that notes it; once, however often asked."""
+def start(job: BulkJob, answer: Answer, actor: Actor) -> None:
+    """Begin to give the answer, in the transaction that notes it; once, however often asked.
+
+    From then on it is given as ``actor`` is signed in, however the questions were gathered.
+    """
     task = first_task(job)
     if task is None:
         raise RefusedError(_("These questions are gone."))
@@ -133,6 +136,7 @@ def start(job: BulkJob, answer: Answer) -> None:
             answer=answer.name,
             comment=answer.comment,
             values=dict(answer.values),
+            actor=actor.kept,
             started_at=now_ms(),
         )
         if not begun:
@@ -140,7 +144,7 @@ def start(job: BulkJob, answer: Answer) -> None:
         auditing.record(
             Action.BULK,
             str(job.pk),
-            actor_of(job),
+            actor,
             kind=TargetKind.BULK,
             answer=answer.name,
             reason=answer.comment,
@@ -213,7 +217,7 @@ def _answer_one(job: BulkJob, item: BulkItem) -> None:
 
 
 def actor_of(job: BulkJob) -> Actor:
-    """Return who gave the job, as they were signed in then."""
+    """Return who gave the job, as they were signed in when they began it."""
     user = find_user(job.user_id)
     if user is None or not user.is_active:
         raise RefusedError(_("Whoever gave this job can no longer sign in."))

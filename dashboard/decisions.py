@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from dashboard import confirming, links
 from dashboard.answering import Actor, Answer, NoSuchQuestionError, Verdict
+from dashboard.api import tokens
 from dashboard.auditing import SYSTEM, acting, hash_of, record
 from dashboard.channels.executions import tell_whose_turn
 from dashboard.descriptions.answers import AnswerOption
@@ -111,9 +112,11 @@ def _decide(
 
 
 def _hold_actor(promise_id: str, actor: Actor) -> None:
-    """Let who answers stay somebody who may sign in, and their link one that counts."""
+    """Let who answers stay somebody who may sign in, and their link or token one that counts."""
     if actor.link:
         links.hold(actor.link)
+    if actor.token is not None:
+        tokens.hold(actor.token)
     if not hold_user(actor.user):
         raise NoSuchQuestionError(promise_id)
 

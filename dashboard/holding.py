@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
@@ -17,11 +18,12 @@ import durable
 from dashboard import auditing, links
 from dashboard.answering import Actor, Answer, NoSuchQuestionError, Verdict
 from dashboard.attendance import group
-from dashboard.channels.contents import speaking_to
+from dashboard.channels.contents import UNUSED, speaking_to
+from dashboard.channels.executions import begin_telling
 from dashboard.decisions import action_of, decide
 from dashboard.drafts import drop_draft, fields_of, keep_fields
 from dashboard.held_answers import rows, waiting
-from dashboard.models import ANSWERS, Action, AuditEntry, HeldAnswer, HumanTask
+from dashboard.models import ANSWERS, Action, AuditEntry, HeldAnswer, HumanTask, MessageEvent
 from dashboard.people import find_user
 from dashboard.permissions import visible_to
 from dashboard.rights import RefusedError
@@ -82,6 +84,8 @@ def send(held_id: str) -> str:
         rows().filter(pk=held.pk).update(result=result, problem=problem)
         if result == HeldAnswer.Result.REFUSED:
             _note_refused(held, user, problem)
+            if user is not None:
+                _tell_refused(held, user)
         return result.value
 
 
@@ -160,6 +164,12 @@ def _note_refused(held: HeldAnswer, user: Any, problem: str) -> None:
         is_effective=False,
         request_key=f"held {held.pk.hex}",
     )
+
+
+def _tell_refused(held: HeldAnswer, user: AbstractBaseUser) -> None:
+    """Start to tell whoever gave it: they may not look at the question again, or be able to."""
+    people = {"users": [user.get_username()]}
+    begin_telling(held.task, MessageEvent.MENTIONED, f"{UNUSED} {held.pk.hex}", people)
 
 
 def _has_spoken_since(held: HeldAnswer) -> bool:

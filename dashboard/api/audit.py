@@ -77,7 +77,10 @@ class AuditLine(Struct):
     state_after: str
     details: dict[str, Any]
     payload_hash: str
+    request_key: str
+    transaction: int
     chain_position: int | None
+    chain_previous: str
     chain_hash: str
 
 

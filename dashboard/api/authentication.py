@@ -53,7 +53,7 @@ def _owner_of(given: str, request: HttpRequest) -> Sender:
         challenge = {"WWW-Authenticate": f'{_CHALLENGE["WWW-Authenticate"]}, error="invalid_token"'}
         sentence = _("This token does not count: it is not known, has run out or was revoked.")
         raise ProblemError(401, sentence, headers=challenge)
-    return Sender(Actor.at(request, found.owner, SignIn.TOKEN), found.is_read_only)
+    return Sender(Actor.at(request, found.owner, SignIn.TOKEN, token=found.pk), found.is_read_only)
 
 
 def _csrf_refusal(request: HttpRequest) -> Any:

@@ -110,7 +110,7 @@ def start_bulk_answer(call: Call, job_id: uuid.UUID) -> Job:
     if task is None:
         raise ProblemError(409, _("These questions are gone."))
     answer, _fields = read_sent(task, call.body.to_sent())
-    bulk.start(job, answer)
+    bulk.start(job, answer, call.actor)
     return Job.of(_job_of(call, job_id))
 
 

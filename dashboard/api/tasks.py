@@ -290,6 +290,7 @@ class Task(Struct):
     """A question with all that a person needs to answer it, or how it ended.
 
     on_its_way: the reader's answer that is not sent yet; ``others`` are about to answer as well.
+    not_used: why one that was held came to nothing, in a sentence.
     afterwards: what follows from the reader's answer.
     described_at: when the API gave the description; answers send it back.
     description: as it came, with its form, policy and proposal; secret values are masked.
@@ -319,6 +320,7 @@ class Task(Struct):
     answers: list[Option]
     may: Rights
     on_its_way: HeldAnswer | None
+    not_used: str
     others: list[str]
     afterwards: list[str]
     votes: Tally | None
@@ -360,6 +362,7 @@ class Task(Struct):
             answers=_options_of(panel),
             may=_rights_of(panel),
             on_its_way=_held_of(panel),
+            not_used=_not_used(panel),
             others=[str(one) for one in panel.others],
             afterwards=[str(one) for one in panel.afterwards],
             votes=Tally.of(panel.requirements),
@@ -467,6 +470,12 @@ def _options_of(panel: Panel) -> list[Option]:
         )
         for one in panel.task.options
     ]
+
+
+def _not_used(panel: Panel) -> str:
+    if panel.late is not None:
+        return _("Your answer came later and was not used.")
+    return str(panel.refused)
 
 
 def _held_of(panel: Panel) -> HeldAnswer | None:

@@ -6,12 +6,14 @@ import secrets
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from django.utils.translation import gettext_lazy as _
 
 from dashboard import auditing
 from dashboard.answering import Actor
 from dashboard.auditing import Author
 from dashboard.models import Action, ApiToken, TargetKind
 from dashboard.permissions import has
+from dashboard.rights import RefusedError
 from durable.clock import now_ms
 from durable.conf import database_alias
 
@@ -86,6 +88,17 @@ def find(token: str) -> ApiToken | None:
     if row.last_used_at is None or row.last_used_at < now - _MINUTE_MS:
         rows.filter(pk=row.pk).update(last_used_at=now)
     return row
+
+
+def hold(key: int) -> None:
+    """Keep a token as it is until the caller's transaction ends; raises ``RefusedError``.
+
+    Whoever revokes it meanwhile waits, so that nothing is answered by it after that. What came in
+    time counts although the token has run out since.
+    """
+    rows = ApiToken.objects.using(database_alias()).select_for_update(of=("self",), no_key=True)
+    if rows.filter(pk=key, revoked_at__isnull=True).first() is None:
+        raise RefusedError(_("The token with which this was answered was revoked."))
 
 
 def _digest_of(token: str) -> str:

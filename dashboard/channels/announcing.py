@@ -13,7 +13,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db.models import F, Q, QuerySet
 
 from dashboard.channels.base import Channel, ChannelError, Recipient, channels, is_personal
-from dashboard.channels.contents import Outcome, read_outcome, speaking_to
+from dashboard.channels.contents import UNUSED, Outcome, may_look, read_outcome, speaking_to
 from dashboard.channels.digests import without_digests
 from dashboard.channels.muting import muted_among
 from dashboard.models import HumanTask, Message, MessageEvent
@@ -63,7 +63,8 @@ def announce(
     if event in _ENDS or read_outcome(promise_id) is not None:
         return conclude(promise_id, sender=sender)
     concerned = recipients_of(task) if people is None else _named(people)
-    if event in _FOR_READERS:  # they may have lost the right since somebody named them
+    if event in _FOR_READERS and not occasion.startswith(UNUSED):
+        # They may have lost the right since somebody named them.
         concerned = [one for one in concerned if visible_to(one).filter(pk=task.pk).exists()]
     if event in _FOR_DEPUTIES:
         concerned += deputies_of(task, concerned)
@@ -221,7 +222,15 @@ def _why_not(message: Message) -> str:
         return "the account was switched off or deleted"
     if muted_among([message.user_id], message.channel, message.task):
         return "its reader has muted such messages"
+    if _is_for_readers(message) and not may_look(message):
+        return "its reader may not look at the question any more"
     return ""
+
+
+def _is_for_readers(message: Message) -> bool:
+    """Whether a message says what is asked to those who may look at it, and to nobody else."""
+    is_named = message.event == MessageEvent.ESCALATED or message.occasion.startswith(UNUSED)
+    return not (message.ends or is_named)
 
 
 def _edit(

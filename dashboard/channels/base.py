@@ -145,7 +145,7 @@ def channels() -> list[Channel]:
 def read_entry(entry: Any) -> Channel:
     """Return the channel of one entry of the setting; raises ``ChannelSettingError``."""
     if not isinstance(entry, dict) or not isinstance(entry.get("channel"), str):
-        problem = f"SIGNOFF_CHANNELS holds {entry!r}, which names no channel."
+        problem = f"SIGNOFF_CHANNELS holds {_outline(entry)}, which names no channel."
         hint = 'Each entry is a dictionary like {"channel": "mail"}.'
         raise ChannelSettingError(problem, hint)
     kind: str = entry["channel"]
@@ -161,3 +161,10 @@ def read_entry(entry: Any) -> Channel:
         hint = "Derive the class from dashboard.channels.base.Channel."
         raise ChannelSettingError(problem, hint)
     return made(entry)
+
+
+def _outline(entry: Any) -> str:
+    """Name an entry without its values, which may be secrets: this is printed and logged."""
+    if not isinstance(entry, dict):
+        return f"an entry of the type {type(entry).__name__}"
+    return f"an entry with {', '.join(map(str, entry)) or 'nothing in it'}"

@@ -23,7 +23,7 @@ def check_channels(
     if not isinstance(entries, list | tuple):
         return [
             Error(
-                f"SIGNOFF_CHANNELS is {entries!r}, which is no list.",
+                f"SIGNOFF_CHANNELS is of the type {type(entries).__name__}, and no list.",
                 hint='Set it to a list of dictionaries, as in [{"channel": "mail"}].',
                 id="signoff.E040",
             )

@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from dashboard import links
+from dashboard import held_answers, links
 from dashboard.clocks import local
 from dashboard.descriptions import Description
 from dashboard.descriptions.answers import Need
@@ -30,6 +30,9 @@ from dashboard.templatetags.signoff_inbox import fact as fact_text
 from dashboard.wording import label_of
 from durable.clock import now_ms
 from durable.conf import database_alias
+
+UNUSED = "unused"
+"""Begins the occasion of a message to somebody whose held answer came to nothing."""
 
 
 class Choice(NamedTuple):
@@ -142,7 +145,8 @@ def _event_text(message: Message, principal: str) -> str:
         case MessageEvent.ASSIGNED:
             return _("This was handed over to you.")
         case MessageEvent.MENTIONED:
-            return str(_MENTIONED[message.occasion.partition(" ")[0]])
+            kind, _separator, key = message.occasion.partition(" ")
+            return _unused_text(key) if kind == UNUSED else str(_MENTIONED[kind])
         case MessageEvent.REMINDED:
             return _("A reminder: this still waits for an answer.")
         case MessageEvent.ESCALATED:
@@ -155,6 +159,12 @@ def _assignee_name(message: Message) -> str:
     """Return to whom a question was handed over, for a room: the occasion begins with their key."""
     user = find_user(message.occasion.partition("@")[0])
     return "" if user is None else name_of(user)
+
+
+def _unused_text(key: str) -> str:
+    """Return why an answer that was held was not used; it may have been given again since."""
+    held = held_answers.rows().filter(pk=key).first()
+    return (_("Your answer was not used. %(why)s") % {"why": held.problem if held else ""}).strip()
 
 
 _MENTIONED: Mapping[str, Any] = {
@@ -218,11 +228,37 @@ def way_for(message: Message) -> Way:
     task, user = message.task, message.user
     if user is None:
         return Way(task_url(task, None), may_answer=True)
-    if not visible_to(user).filter(pk=task.pk).exists():
+    if not may_look(message):
         return Way("", may_answer=False)
     # At the end a personal link has nothing left to do.
     url = page_url("task", task.pk) if message.ends else task_url(task, user)
     return Way(url, could_answer(task, user))
+
+
+def may_look(message: Message) -> bool:
+    """Whether the reader of a message may look at its question; those in a room are asked there."""
+    if message.user is None:
+        return True
+    return visible_to(message.user).filter(pk=message.task_id).exists()
+
+
+def notice_for(message: Message) -> Notice | None:
+    """Return what the reader of a message is told of its question; None when nothing describes it.
+
+    Who may not look at it hears its title alone, unless its own ladder names them.
+    """
+    described = message.task.described
+    if described is None:
+        return None
+    notice = read_notice(message.task, described)
+    if message.event == MessageEvent.ESCALATED or may_look(message):
+        return notice
+    return replace(notice, question="", consequence="", facts=(), due="")
+
+
+def outcome_for(message: Message, outcome: Outcome) -> Outcome:
+    """Return what they are told of its end: the comment is for those who may look at it."""
+    return outcome if may_look(message) else outcome._replace(comment="")
 
 
 def with_answer(url: str, answer: str) -> str:

@@ -18,8 +18,9 @@ from dashboard.channels.base import Channel, ChannelError, Recipient, Sent
 from dashboard.channels.contents import (
     Notice,
     lead_of,
+    notice_for,
+    outcome_for,
     page_url,
-    read_notice,
     read_outcome,
     speaking_to,
     way_for,
@@ -81,6 +82,9 @@ class MailChannel(Channel):
         except (SMTPException, OSError) as error:
             problem = f"{type(error).__name__}: {error}"
             raise ChannelError(self.name, problem, is_final=_is_final(error)) from error
+        except ValueError as error:  # it names the address; that of the sender may be mended yet
+            is_final = any(repr(one) in str(error) for one in mail.to)
+            raise ChannelError(self.name, str(error), is_final=is_final) from error
         if not taken:
             raise ChannelError(self.name, "the mail server did not take it")
 
@@ -106,10 +110,10 @@ class MailChannel(Channel):
 
     def _compose(self, message: Message) -> EmailMultiAlternatives:
         task = message.task
-        description = task.described
-        if description is None:
+        notice, description = notice_for(message), task.described
+        if notice is None or description is None:
             raise ChannelError(self.name, "nothing describes the question", is_final=True)
-        notice = read_notice(task, description)
+        outcome = read_outcome(task.pk) if message.ends else None
         principal = stands_in_for(task, message.user) if message.user else None
         groups = _groups_of(principal or message.user, description.groups)
         for_whom = "" if principal is None else name_of(principal)
@@ -117,7 +121,7 @@ class MailChannel(Channel):
         context = {
             "notice": notice,
             "lead": lead_of(message),
-            "outcome": read_outcome(task.pk) if message.ends else None,
+            "outcome": outcome_for(message, outcome) if outcome is not None else None,
             **_links(message, notice),
             "groups": ", ".join(groups),
             "principal": for_whom,

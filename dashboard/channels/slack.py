@@ -13,8 +13,9 @@ from dashboard.channels.contents import (
     Notice,
     Outcome,
     lead_of,
+    notice_for,
+    outcome_for,
     page_url,
-    read_notice,
     speaking_to,
     way_for,
 )
@@ -100,7 +101,7 @@ class SlackChannel(Channel):
         """Change a message to the outcome."""
         room, _separator, ts = message.reference.rpartition("/")
         notice, url = self._notice(message), page_url("task", message.task_id)
-        blocks = slack_blocks.outcome(notice, outcome, url)
+        blocks = slack_blocks.outcome(notice, outcome_for(message, outcome), url)
         text = slack_blocks.escape(f"{notice.title}: {outcome.sentence}")
         self.call("chat.update", {"channel": room, "ts": ts, "text": text, "blocks": blocks})
 
@@ -132,10 +133,10 @@ class SlackChannel(Channel):
         return reply
 
     def _notice(self, message: Message) -> Notice:
-        described = message.task.described
-        if described is None:
+        notice = notice_for(message)
+        if notice is None:
             raise ChannelError(self.name, "nothing describes the question", is_final=True)
-        return read_notice(message.task, described)
+        return notice
 
 
 def place_of(message: Message) -> str:

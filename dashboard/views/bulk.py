@@ -72,7 +72,7 @@ def show(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     if getattr(form, "is_again", False) or not form.is_valid():
         return _render(request, job, form, status=200 if form.is_again else 422)
     try:
-        bulk.start(job, form.to_answer())
+        bulk.start(job, form.to_answer(), Actor.of(request))
     except RefusedError as error:
         return _render(request, job, form, status=403, refused=error.sentence)
     return HttpResponseRedirect(reverse("signoff:bulk", args=[job.pk]), status=303)

@@ -6,9 +6,14 @@ import json
 import pytest
 from django.db import connection
 
+from dashboard import holding
 from dashboard.answer_forms.questions import ROOT
+from dashboard.answering import Actor, Answer
+from dashboard.api import tokens
+from dashboard.decisions import decide
 from dashboard.descriptions.schema import read_schema
-from dashboard.models import Action, AuditEntry, Draft, HumanTask, SignIn, Vote
+from dashboard.models import Action, AuditEntry, Draft, HeldAnswer, HumanTask, SignIn, Vote
+from dashboard.rights import RefusedError
 from durable.models import Promise
 from tests.dashboard.calling import Program
 from tests.dashboard.factories import pass_time
@@ -430,6 +435,31 @@ def test_an_answer_that_can_be_taken_back_is_held(program):
     assert program.post("human-tasks/q/take-back").json()["on_its_way"] is None
     assert program.get("human-tasks/q/draft").json()["fields"]["comment"] == ["so"]
     assert program.post("human-tasks/q/take-back").status_code == 409
+    assert Promise.objects.get(pk="q").state == "pending"
+
+
+def test_an_answer_that_was_held_and_came_too_late_says_so(program):
+    ask("q", users=["mia"], undo=20)
+    program.answer("q")
+    settle("q")
+
+    assert holding.send(str(HeldAnswer.objects.get().pk)) == "late"
+    shown = program.get("human-tasks/q").json()
+    assert (shown["not_used"], shown["on_its_way"]) == (
+        "Your answer came later and was not used.",
+        None,
+    )
+
+
+def test_a_token_that_is_revoked_as_it_answers_answers_nothing(mia, program):
+    """It counted when the request came, and is revoked before the answer is in the database."""
+    ask("q", users=["mia"])
+    found = tokens.find(program.token)
+    actor = Actor(mia, SignIn.TOKEN, token=found.pk)
+    tokens.revoke(found, Actor(mia))
+
+    with pytest.raises(RefusedError, match="was revoked"):
+        decide("q", actor, Answer("approve"))
     assert Promise.objects.get(pk="q").state == "pending"
 
 

@@ -12,7 +12,7 @@ from django.db import connection, connections, transaction
 from django.utils import timezone
 
 from dashboard.answering import Actor, Answer, Verdict
-from dashboard.audit_chain import _COLUMNS, BATCH, Place, extend, verify
+from dashboard.audit_chain import _COLUMNS, BATCH, Place, extend, hash_of, verify
 from dashboard.auditing import Author, record
 from dashboard.decisions import decide
 from dashboard.models import Action, AuditEntry, AuditLink, SignIn
@@ -237,7 +237,7 @@ def test_an_entry_that_was_left_out_is_found_by_the_command(chained):
         transaction=-1,
     )
     chain()
-    assert checked().waiting == 1
+    assert (checked().waiting, checked().left_out) == (1, 1)
 
     run("chain")
     assert order()[-1] == "restored"
@@ -298,6 +298,51 @@ def test_a_changed_link_is_named(chained):
     execute("update signoff_auditlink set hash = %s where position = 2", "0" * 64)
 
     assert "position 2" in checked().broken
+
+
+def test_two_entries_that_were_swapped_are_named(chained):
+    second, fourth = (AuditEntry.objects.get(target=one).pk for one in ("t2", "t4"))
+    execute("update signoff_auditlink set entry_id = 0 where position = 2")
+    execute("update signoff_auditlink set entry_id = %s where position = 4", second)
+    execute("update signoff_auditlink set entry_id = %s where position = 2", fourth)
+
+    assert checked().broken == f"position 2: entry {fourth} or its link was changed"
+
+
+def test_an_entry_that_was_put_in_is_named(chained):
+    """With a link whose own hash is right, in front of position 3."""
+    act("forged")
+    forged = AuditEntry.objects.get(target="forged")
+    before = AuditLink.objects.get(position=2).hash
+    for position in (5, 4, 3):
+        execute(
+            "update signoff_auditlink set position = position + 1 where position = %s", position
+        )
+    sql = (
+        "insert into signoff_auditlink (position, entry_id, previous, hash) values (3, %s, %s, %s)"
+    )
+    execute(sql, forged.pk, before, hash_of(forged, before))
+
+    assert checked().broken == "position 4: the link does not follow the one before"
+
+
+def test_an_entry_that_was_put_in_without_a_link_is_named(chained):
+    """In front of others, so that nothing of what comes later chains it."""
+    first = AuditEntry.objects.get(target="t1")
+    AuditEntry.objects.create(
+        pk=first.pk - 1,
+        at=first.at,
+        action=Action.CHANGE,
+        target="forged",
+        sign_in=SignIn.SYSTEM,
+        transaction=first.transaction,
+    )
+    act("t6")
+    chain()
+
+    assert (checked().waiting, checked().left_out) == (1, 1)
+    with pytest.raises(CommandError, match=r"^1 entries without a link stand before others"):
+        run("verify")
 
 
 def test_a_cut_off_end_shows_to_whom_noted_it(chained):

@@ -6,6 +6,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from html import unescape
+from pathlib import Path
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -17,7 +18,7 @@ from django.urls import reverse
 
 from dashboard import audit_queries
 from dashboard.answering import Actor
-from dashboard.audit_chain import extend
+from dashboard.audit_chain import extend, verify
 from dashboard.auditing import Author, record
 from dashboard.models import Action, AuditEntry, SignIn, TargetKind
 from dashboard.project.databases import close_request_connections
@@ -27,6 +28,7 @@ from tests.dashboard.people import answer, ask, client_of, make_user, settle
 
 pytestmark = pytest.mark.django_db
 
+DOCUMENTED = (Path(__file__).parents[2] / "docs" / "audit.md").read_text()
 HTMX = {"HX-Request": "true", "HX-Request-Type": "partial"}
 
 
@@ -289,6 +291,37 @@ def test_json_lines_hold_everything(auditor, mia):
     assert first["chain_hash"] == AuditEntry.objects.get(target="a").link.hash
 
 
+@pytest.mark.django_db(transaction=True)
+def test_whoever_has_the_file_verifies_the_chain(auditor, mia, monkeypatch, capsys):
+    """With the program that the documentation shows, which needs nothing of this project."""
+    details = {"changes": [{"path": "/a", "old": 1e16, "new": -0.5}], "ä": {"Z": None, "z": "\x7f"}}
+    act("a", Actor(mia, SignIn.LINK, "2001:db8::1", "B"), reason='ä "\u2028\n', details=details)
+    act("b", request_key="k", is_effective=False, before="pending", answer="approve")
+    act("c")
+    let_others_end()
+    extend(using="default")
+    act("not chained yet")
+    text = whole(auditor.get("/audit/audit.jsonl"))
+    [program] = re.findall(r"```python\n(import hashlib\n.*?)```", DOCUMENTED, re.DOTALL)
+
+    def verified(lines: str) -> str:
+        monkeypatch.setattr("sys.stdin", io.StringIO(lines))
+        try:
+            exec(program, {})
+        except SystemExit as error:
+            return str(error)
+        return capsys.readouterr().out.strip()
+
+    assert verified(text) == f"head {verify(using='default').head}"
+    lines = io.StringIO(text).readlines()
+    assert verified("".join(reversed(lines))) == verified(text)
+    assert verified(text.replace('"k"', '"x"')) == "position 2 is wrong"
+    assert verified(text.replace("192.0", "193.0").replace("2001:db8::1", "::1")) == (
+        "position 1 is wrong"
+    )
+    assert verified(lines[0] + lines[2]) == "position 2 is wrong"
+
+
 def test_csv_is_text_to_a_spreadsheet(auditor):
     evils = (
         "=1+1",
@@ -366,6 +399,7 @@ def run(*arguments):
         (("--target", "stripe:"), ["stripe:2"]),
         (("--sign-in", "slack", "--late"), ["late"]),
         (("--overridden",), ["over"]),
+        (("--text", "GITH"), ["github"]),
         (("--until", "2001-01-01"), []),
         (("--since", "2001-01-01T10:00:00Z", "--execution", "late"), ["late"]),
     ],

@@ -8,12 +8,14 @@ from django.contrib.auth.models import User
 
 from dashboard import bulk
 from dashboard.answering import Actor
+from dashboard.api import tokens
 from dashboard.models import Action, AuditEntry, BulkItem, BulkJob, HumanTask, SignIn
 from durable.clock import now_ms
 from durable.models import Promise
 from durable.protocol.states import PromiseState
 from durable.signals import Latent, promises_settled
 from durable.worker import Worker
+from tests.dashboard.calling import Program
 from tests.dashboard.people import (
     answer,
     ask,
@@ -164,6 +166,21 @@ def test_who_can_no_longer_sign_in_answers_nothing(mia):
 
     assert set(results(job).values()) == {"refused"}
     assert "can no longer sign in" in BulkItem.objects.first().problem
+
+
+def test_a_token_that_was_revoked_meanwhile_answers_nothing_more(mia):
+    """It counts that the token began it, however the questions were gathered."""
+    user = User.objects.get(username="mia")
+    job, program = job_of(choose(mia, ask_many(2))), Program(user)
+    begun = program.post(f"bulk-answers/{job.pk}/start", {"answer": "approve"})
+    assert begun.status_code == 200
+    assert AuditEntry.objects.get(action=Action.BULK).sign_in == SignIn.TOKEN
+    tokens.revoke(tokens.find(program.token), Actor(user))
+
+    run(job)
+
+    assert set(results(job).values()) == {"refused"}
+    assert "was revoked" in BulkItem.objects.first().problem
 
 
 def test_stopped_it_answers_no_more(mia):

@@ -26,11 +26,12 @@ def test_right_channels_are_open(settings):
     assert said(settings, [], base_url="") == []
 
 
-def test_the_setting_is_a_list(settings):
-    assert said(settings, "mail") == [
+@pytest.mark.parametrize("setting", ["mail", SLACK])
+def test_the_setting_is_a_list(settings, setting):
+    assert said(settings, setting) == [
         (
             "signoff.E040",
-            "SIGNOFF_CHANNELS is 'mail', which is no list.",
+            f"SIGNOFF_CHANNELS is of the type {type(setting).__name__}, and no list.",
             'Set it to a list of dictionaries, as in [{"channel": "mail"}].',
         )
     ]
@@ -40,8 +41,13 @@ def test_the_setting_is_a_list(settings):
     ("entry", "problem", "hint"),
     [
         (
-            {"name": "x"},
-            "SIGNOFF_CHANNELS holds {'name': 'x'}, which names no channel.",
+            {"chanel": "slack", "token": "xoxb-secret"},
+            "SIGNOFF_CHANNELS holds an entry with chanel, token, which names no channel.",
+            'Each entry is a dictionary like {"channel": "mail"}.',
+        ),
+        (
+            "mail",
+            "SIGNOFF_CHANNELS holds an entry of the type str, which names no channel.",
             'Each entry is a dictionary like {"channel": "mail"}.',
         ),
         (

@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 
 from dashboard.channels.announcing import MAX_ATTEMPTS, UnsentError, announce, conclude
+from dashboard.channels.mail import MAX_SUBJECT
 from dashboard.channels.muting import Muting
 from dashboard.masking import MASK
 from dashboard.models import Delegation, Message, MessageEvent, NotificationPreference
@@ -306,6 +307,88 @@ def test_one_bad_address_keeps_back_nobody_else(server, mia):
     del server.refused["busy@example.com"]
     assert announce("q") == 2
     assert server.mails[-1]["To"] == "busy@example.com"
+
+
+@pytest.mark.parametrize("address", ["mia@exa mple.com", "mia@x.com\nBcc: eve@x.com", "<@"])
+def test_an_address_that_no_mail_can_have_is_given_up_at_once(server, mia, address):
+    User.objects.update(email=address)
+    make_user("jon", groups=("Finance",), email="jon@example.com")
+    ask("q", **INVOICE)
+
+    assert announce("q") == 1
+    assert [mail["To"] for mail in server.mails] == ["jon@example.com"]
+    assert Message.objects.exclude(given_up_at=None).get().attempts == 1
+
+
+def test_a_sender_that_no_mail_can_have_may_be_mended(server, mia, settings):
+    settings.SIGNOFF_CHANNELS = [{"channel": "mail", "from": "signoff@exa mple.com"}]
+    ask("q", **INVOICE)
+    with pytest.raises(UnsentError, match="Invalid address"):
+        announce("q")
+    settings.SIGNOFF_CHANNELS = [{"channel": "mail", "from": "signoff@example.com"}]
+
+    assert announce("q") == 1
+
+
+def test_who_lost_the_right_before_it_was_sent_hears_nothing(server, mia):
+    """Where the mail server was away at first; who heard of it hears of its end, and no more."""
+    jon = make_user("jon", groups=("Finance",), email="jon@example.com")
+    server.refused = {"mia@example.com": 451}
+    ask("q", **INVOICE)
+    with pytest.raises(UnsentError):
+        announce("q")
+    server.refused = {}
+    mia.groups.clear()
+
+    assert announce("q") == 1
+    assert Message.objects.get(user=mia).problem == (
+        "its reader may not look at the question any more"
+    )
+    answer(client_of(jon), "q", comment="the account is theirs")
+    jon.groups.clear()
+    assert conclude("q") == 1
+    [asked, ended] = server.mails
+    assert (asked["To"], ended["To"]) == ("jon@example.com", "jon@example.com")
+    assert ended["In-Reply-To"] == asked["Message-ID"]
+    for part in (text_of(ended), html_of(ended)):
+        assert "Approved by jon" in part
+        assert INVOICE["title"] in part
+        assert "the account is theirs" not in part
+        assert INVOICE["question"] not in part
+
+
+def test_what_authors_wrote_is_text_in_html(server, mia):
+    evil = '<img src=x onerror="alert(1)">&'
+    ask(
+        "q",
+        title=f"{evil} title",
+        question=f"{evil} question",
+        consequence=f"{evil} consequence",
+        facts={f"{evil} label": f"{evil} fact"},
+        groups=["Finance"],
+        answers=[{"name": "approve", "label": f"{evil} answer", "consequence": evil}, "reject"],
+    )
+    announce("q")
+    answer(client_of(mia), "q", "reject", comment=f"{evil} comment")
+    conclude("q")
+
+    [asked, ended] = server.mails
+    for mail in (asked, ended):
+        assert "<img" not in html_of(mail)
+        assert evil in text_of(mail)
+    for word in ("title", "question", "consequence", "label", "fact", "answer"):
+        assert f"&amp; {word}" in html_of(asked)
+    assert "&amp; comment" in html_of(ended)
+
+
+def test_a_very_long_title_is_a_subject_that_ends(server, mia):
+    ask("q", title="Überweisung 🎉 " * 20, groups=["Finance"], due="2100-01-01T12:00:00Z")
+    announce("q")
+    [mail] = server.mails
+
+    assert mail["Subject"].startswith("[Finance] Approve: Überweisung 🎉 Überweisung")
+    assert mail["Subject"].endswith("…, due Jan. 1, 2100 12:00")
+    assert len(mail["Subject"]) < MAX_SUBJECT + 50
 
 
 def test_a_server_that_is_away_is_tried_some_times(server, mia, settings):

@@ -1,6 +1,7 @@
 """Answers that can be taken back for some seconds."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -11,16 +12,20 @@ from django.test import Client
 
 from dashboard import holding, links
 from dashboard.answering import Actor, Answer, Verdict
+from dashboard.api import tokens
 from dashboard.bulk import answer_some
+from dashboard.channels.announcing import announce
 from dashboard.decisions import decide
 from dashboard.links import url_for
 from dashboard.models import (
     Action,
+    ApiToken,
     AuditEntry,
     DecisionLink,
     Draft,
     HeldAnswer,
     HumanTask,
+    Message,
     SignIn,
     Vote,
 )
@@ -29,8 +34,20 @@ from durable.models import Promise
 from durable.protocol.states import PromiseState
 from durable.store.registry import close_store
 from tests.crash.test_kill import free_port
-from tests.dashboard.people import answer, ask, client_of, iso, make_user, past, settle, task_url
+from tests.dashboard.calling import Program
+from tests.dashboard.people import (
+    answer,
+    ask,
+    client_of,
+    iso,
+    make_user,
+    past,
+    settle,
+    task_url,
+    unpack,
+)
 from tests.dashboard.races import at_once
+from tests.dashboard.test_channels_mail import html_of, text_of
 from tests.dashboard.timed import Days, until
 from tests.processes import Process, running, wait_until
 
@@ -373,6 +390,68 @@ def test_a_link_that_ends_while_its_answer_is_held(client, settings, end, monkey
     page = client_of(user).get(task_url("q")).text
     assert ("Your answer was not used. This link was taken back." in page) is (end == "taken back")
     assert ("typed" in page) is True
+
+
+def test_a_token_that_is_revoked_while_its_answer_is_held(mia, server, mail_is_on):
+    user = User.objects.get(username="mia")
+    User.objects.update(email="mia@example.com")
+    for name in ("q", "r"):
+        ask(name, users=["mia"], question="What is it?", undo=10)
+    program = Program(user)
+    assert program.answer("q", comment="typed").status_code == 202
+    assert Program(user, hours=1).answer("r").status_code == 202
+
+    tokens.revoke(ApiToken.objects.earliest("pk"), Actor(user))
+    ApiToken.objects.filter(revoked_at=None).update(expires_at=1)
+
+    sent = {one.task_id: holding.send(str(one.pk)) for one in HeldAnswer.objects.all()}
+    assert sent == {"q": "refused", "r": "sent"}  # what came in time counts
+    assert (state_of("q"), state_of("r")) == (PromiseState.PENDING, PromiseState.RESOLVED)
+    why = "Your answer was not used. The token with which this was answered was revoked."
+    page = mia.get(task_url("q")).text
+    assert why in page
+    assert "typed" in page
+    entry = AuditEntry.objects.get(target="q")
+    assert (entry.sign_in, entry.is_effective, entry.reason) == ("token", False, "typed")
+
+    assert Program(user).get("human-tasks/q").json()["not_used"] == why
+
+    [told] = told_of("q")
+    assert announce("q", **told) == 1
+    [mail] = server.mails
+    assert why in text_of(mail)
+    assert "What is it?" in text_of(mail)
+
+
+def test_who_lost_the_right_is_told_and_learns_no_more(mia, server, mail_is_on):
+    User.objects.update(email="mia@example.com")
+    ask("q", users=["mia"], title="Pay", question="How much?", facts={"Sum": "99"}, undo=10)
+    answer(mia, "q")
+    HumanTask.objects.get().deciders.all().delete()
+    assert send() == "refused"
+
+    [told] = told_of("q")
+    assert announce("q", **told) == 1
+    [mail] = server.mails
+    text = text_of(mail)
+    assert text.startswith("Your answer was not used. This question is no longer for you.")
+    assert "Pay" in text
+    assert all(word not in f"{text}{html_of(mail)}" for word in ("How much?", "99", "/inbox/"))
+
+    User.objects.update(is_active=False)
+    Message.objects.update(sent_at=None)
+    assert announce("q", **told) == 0
+
+
+def told_of(promise_id: str) -> list[dict[str, Any]]:
+    """What the executions were begun with that tell who gave an answer that it was not used."""
+    begun = Promise.objects.filter(function="signoff.announce").order_by("pk")
+    calls = [unpack(one.param_data)["args"] for one in begun]
+    return [
+        {"event": call[1], "occasion": call[2], "people": call[3]}
+        for call in calls
+        if call[0] == promise_id and len(call) > 1
+    ]
 
 
 def test_strangers_take_nothing_back(mia):

@@ -38,6 +38,7 @@ class Command(BaseCommand):
         send.add_argument("--action", choices=Action.values, default="", metavar="ACTION")
         send.add_argument("--target", default="", help="what the id begins with")
         send.add_argument("--execution", default="", help="id of an execution, with its questions")
+        send.add_argument("--text", default="", help="part of reason, answer or target")
         send.add_argument("--sign-in", choices=SignIn.values, default="", metavar="WAY")
         send.add_argument("--overridden", action="store_true", help="only overridden separation")
         send.add_argument("--late", action="store_true", help="only what came too late")
@@ -51,6 +52,12 @@ class Command(BaseCommand):
         waiting = f"{report.waiting} entries are not chained yet"
         if report.broken:
             message = f"{report.broken}; {report.head.position} entries are right; {waiting}"
+            raise CommandError(message)
+        if report.left_out:
+            message = (
+                f"{report.left_out} entries without a link stand before others that have one: "
+                "they were put in, or came with data from elsewhere, and then chain takes them up"
+            )
             raise CommandError(message)
         self.stdout.write(
             self.style.SUCCESS(f"{report.head.position} entries are right; {waiting}")
@@ -72,6 +79,7 @@ class Command(BaseCommand):
             action=options["action"],
             about=options["target"],
             execution=options["execution"],
+            text=options["text"],
             since=options["since"] or "",
             until=options["until"] or "",
             how=options["sign_in"],
