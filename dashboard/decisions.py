@@ -19,6 +19,7 @@ from dashboard.people import hold_user, name_of
 from dashboard.permissions import visible_to
 from dashboard.policies import has_policy, has_stages, progress_of, would_count
 from dashboard.rights import (
+    ANSWERED_THEMSELF,
     CHANGED,
     COUNTS_ONCE,
     NOT_KNOWN,
@@ -58,7 +59,7 @@ class OutdatedError(RefusedError):
         super().__init__(CHANGED)
 
 
-type Hold = Callable[[HumanTask], None]
+type Hold = Callable[[HumanTask, Capacity], None]
 """Keeps an answer that its author may take back, in the transaction that has checked it."""
 
 
@@ -89,8 +90,7 @@ def _decide(
 ) -> Verdict:
     using = database_alias()
     with transaction.atomic(using=using):
-        _hold_actor(promise_id, actor)
-        task = _find_locked(promise_id, actor)
+        task, actor = _find_locked(promise_id, actor)
         option = option_of(task, answer.name)
         if _was_given_before(task, actor, answer):
             return Verdict.REPEATED
@@ -110,28 +110,23 @@ def _decide(
         return _settle(task, option, actor, answer, capacity)
 
 
-def _hold_actor(promise_id: str, actor: Actor) -> None:
-    """Let who answers stay somebody who may sign in, and their link one that counts."""
-    if actor.link:
-        links.hold(actor.link)
-    if not hold_user(actor.user):
-        raise NoSuchQuestionError(promise_id)
-
-
-def _find_locked(promise_id: str, actor: Actor) -> HumanTask:
+def _find_locked(promise_id: str, actor: Actor) -> tuple[HumanTask, Actor]:
     """Return a question that asks the same until it is answered, and nobody answers meanwhile.
 
-    Nor any of those that take another person: somebody may be answering one of these just now.
+    Nor any of those that take another person: somebody may be answering one of these just now. The
+    question, and who answers with their rights, are as they are once there is nobody to wait for.
     """
-    task = _find(promise_id, actor)
-    asked = _bound_together(task)
+    if actor.link:
+        links.hold(actor.link)
+    if (user := hold_user(actor.user)) is None:
+        raise NoSuchQuestionError(promise_id)
+    asked = _bound_together(_find(promise_id, actor))
     lock_questions(asked)
-    if task.describes_itself:
-        return task
+    actor = replace(actor, user=user)
     task = _find(promise_id, actor)
     if not _bound_together(task) <= asked:
         raise OutdatedError
-    return task
+    return task, actor
 
 
 def _bound_together(task: HumanTask) -> set[str]:
@@ -244,9 +239,7 @@ def _check_turn(task: HumanTask, actor: Actor, capacity: Capacity) -> None:
     if not would_count(task, capacity, progress_of(task, now_ms())):
         raise RefusedError(_("It is not your turn: this takes the answers of others first."))
     if capacity.only_groups is not None and has_voted_themself(task, capacity.principal):
-        raise RefusedError(
-            _("%(name)s has answered this themself.") % {"name": name_of(capacity.principal)}
-        )
+        raise RefusedError(ANSWERED_THEMSELF % {"name": name_of(capacity.principal)})
 
 
 def _check_agreement(
@@ -287,7 +280,7 @@ def _hold(
     if has_policy(task):
         _check_turn(task, actor, capacity)
         _check_agreement(task, option, answer, capacity)
-    hold(task)
+    hold(task, capacity)
     return Verdict.HELD
 
 

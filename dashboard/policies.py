@@ -23,6 +23,7 @@ from dashboard.descriptions.policy import (
 from dashboard.models import Decider, HumanTask, Vote
 from dashboard.people import name_of
 from dashboard.rights import Capacity, RefusedError, capacity_of, recipients_of
+from dashboard.votes import is_kept_up
 from durable.conf import database_alias
 
 
@@ -166,8 +167,7 @@ def whose_turn(
     if policy is None:
         return [one for one in people if task.claimed_by_id is None or _may_answer(task, one)]
     progress, names = progress_of(task, now), _Names.read([task.pk])[task.pk]
-    votes = Vote.objects.using(database_alias()).filter(task=task.pk)
-    voted = set(votes.values_list("user", flat=True))
+    voted = {vote.user_id for vote in _votes_on([task.pk]).get(task.pk, ())}
     found = []
     for user in people:
         try:
@@ -279,12 +279,12 @@ class _Names(NamedTuple):
 
 
 def _votes_on(tasks: Collection[str]) -> dict[str, list[Vote]]:
-    """Return the newest answer of each person who may still sign in. Two queries."""
+    """Return the newest answer of each person, of those that count. Two queries."""
     votes = Vote.objects.using(database_alias()).filter(task__in=list(tasks))
     users: dict[Any, Any] = {}
     found: dict[str, list[Vote]] = {}
-    for vote in votes.order_by("voted_at", "pk").select_related("user"):
-        if vote.user.is_active:
+    for vote in votes.order_by("voted_at", "pk").select_related("user", "cast_by"):
+        if is_kept_up(vote):
             # One object for all votes of a person, so that their rights are looked up once.
             vote.user = users.setdefault(vote.user_id, vote.user)
             found.setdefault(vote.task_id, []).append(vote)
