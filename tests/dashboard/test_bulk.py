@@ -17,6 +17,7 @@ from durable.models import Promise
 from durable.protocol.states import PromiseState
 from durable.signals import Latent, promises_settled
 from durable.worker import Worker
+from tests.dashboard.calling import Program
 from tests.dashboard.people import (
     answer,
     ask,
@@ -184,6 +185,16 @@ def test_stopped_it_answers_no_more(mia):
     assert (entry.answer, entry.state_before, entry.state_after) == (
         *("approve", "running", "stopped"),
     )
+
+
+def test_what_was_stopped_is_not_begun(mia):
+    job = job_of(choose(mia, ask_many(1)))
+    mia.post(f"/answers/{job.pk}/stop/")
+    mia.post(f"/answers/{job.pk}/", {"answer": "approve"})
+    run(job)
+
+    assert (job.started_at, results(job)) == (None, {"q0": "waiting"})
+    assert not AuditEntry.objects.filter(action=Action.BULK).exists()
 
 
 @pytest.mark.parametrize("then", ["waiting", "gone", "refused"])
@@ -391,6 +402,9 @@ def test_its_page_shows_what_its_reader_may_see_by_now(mia):
     ):
         assert "None of these questions can be answered by you any more." in response.text
         assert 'value="approve"' not in response.text
+    program = Program(User.objects.get(username="mia"))
+    gone = program.post(f"bulk-answers/{job.pk}/start", {"answer": "approve"})
+    assert gone.status_code == 409
     with pytest.raises(RefusedError, match="None of these"):
         bulk.start(job, Answer("approve"))
     job.refresh_from_db()

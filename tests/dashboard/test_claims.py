@@ -195,6 +195,28 @@ def test_handing_it_to_who_may_not_answer_is_refused(mia, to, sentence):
     assert holder_of("q") == "mia"
 
 
+def test_who_may_only_read_it_hands_over_nothing(mia):
+    ann = make_user("ann")
+    start_run(by=ann)
+    ask("q", tags=child_of("run-1"), groups=["finance"])
+
+    refused = client_of(ann).post(f"{task_url('q')}hand-over/", {"to": "mia"})
+
+    assert refused.status_code == 403
+    assert "for others to answer" in refused.text
+    assert holder_of("q") is None
+
+
+def test_what_somebody_has_who_can_no_longer_sign_in_is_free_to_answer(mia, jon, people):
+    ask("q", groups=["finance"])
+    mia.post(f"{task_url('q')}claim/")
+    assert answer(jon, "q").status_code == 403
+    people["mia"].is_active = False
+    people["mia"].save()
+
+    assert answer(jon, "q").status_code == 303
+
+
 def test_what_is_over_is_not_taken_on(people):
     ask("q", groups=["finance"])
     settle("q")

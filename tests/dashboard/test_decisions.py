@@ -27,6 +27,7 @@ from tests.dashboard.people import (
     ask_bare,
     client_of,
     create,
+    iso,
     make_operator,
     make_user,
     settle,
@@ -294,6 +295,17 @@ def test_answer_after_the_deadline_is_late(mia):
 
     assert response.status_code == 409
     assert "Expired without an answer" in response.text
+
+
+def test_answer_after_its_own_expiry_is_refused_although_nobody_has_ended_it_yet(mia):
+    ask("q", users=["mia"], expires=iso(1), on_expiry="approve")
+    HumanTask.objects.update(expires_at=now_ms() - 1)
+
+    refused = answer(mia, "q", "reject")
+
+    assert refused.status_code == 403
+    assert "the time to answer has run out" in refused.text
+    assert promise_of("q").state == PromiseState.PENDING
 
 
 def test_wrong_form_is_late_as_well(mia):

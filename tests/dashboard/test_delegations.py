@@ -97,6 +97,23 @@ def test_an_ended_delegation_ends_at_once(mia, jon):
     assert [one.action for one in acts] == [Action.DELEGATE, Action.REVOKE]
 
 
+def test_nobody_stands_in_for_who_can_no_longer_sign_in(mia, jon):
+    go_away(mia, jon)
+    ask("q", users=["mia"])
+    User.objects.filter(pk=mia.pk).update(is_active=False)
+
+    assert answer(client_of(jon), "q").status_code == 404
+
+
+def test_who_is_asked_as_well_answers_for_themself(mia, jon):
+    go_away(mia, jon)
+    ask("q", users=["mia", "jon"])
+
+    assert answer(client_of(jon), "q").status_code == 303
+
+    assert "on_behalf_of" not in unpack(Promise.objects.get(pk="q").value_data)
+
+
 def test_only_what_the_group_is_asked(mia, jon):
     go_away(mia, jon, group=mia.groups.get())
     ask("mine", users=["mia"])
