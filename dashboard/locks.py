@@ -1,4 +1,9 @@
-"""Locks by name, for what has no row that could be held."""
+"""Locks by name, for what has no row that could be held.
+
+Transactions that hold several things take them in this order, and leave out what they do not need:
+the answer that is on its way, the link, the user, the names of questions, the engine's lock of the
+promise, the rows of the question, those of who watches its times, the engine's lock of that.
+"""
 
 from collections.abc import Iterable
 

@@ -22,6 +22,7 @@ from dashboard.descriptions.policy import (
 )
 from dashboard.models import Decider, HumanTask, Vote
 from dashboard.people import name_of
+from dashboard.permissions import may_settle_any
 from dashboard.rights import Capacity, RefusedError, capacity_of, recipients_of
 from dashboard.votes import is_kept_up
 from durable.conf import database_alias
@@ -241,21 +242,25 @@ class _Names(NamedTuple):
 
     free: names of users and groups that nobody had when the question came, so the name decides.
     people: what people call the users, by the name in the policy.
+    permissions: those of whom may answer.
     """
 
     users: dict[Any, str]
     groups: dict[Any, str]
     free: set[tuple[str, str]]
     people: dict[str, str]
+    permissions: set[str]
 
     @classmethod
     def read(cls, tasks: Collection[str]) -> dict[str, Self]:
         """Return the names in each question. One query."""
-        found = {pk: cls({}, {}, set(), {}) for pk in tasks}
+        found = {pk: cls({}, {}, set(), {}, set()) for pk in tasks}
         named = Decider.objects.using(database_alias()).filter(task__in=list(tasks))
-        for one in named.exclude(kind=Decider.Kind.PERMISSION).select_related("user"):
+        for one in named.select_related("user"):
             names = found[one.task_id]
-            if one.is_unknown:
+            if one.is_permission:
+                names.permissions.add(one.name)
+            elif one.is_unknown:
                 names.free.add((one.kind, one.name))
             elif one.kind == Decider.Kind.USER:
                 names.users[one.user_id] = one.name
@@ -308,21 +313,26 @@ def _known_of(
 ) -> Mapping[str, Any]:
     """Return what a policy asks of somebody; of ``only_groups`` when a deputy answers for these."""
     if only_groups is not None:
-        groups = [one for one in user.groups.all() if one.pk in only_groups]
+        groups = names.names_of_groups(one for one in user.groups.all() if one.pk in only_groups)
         return {
             "user_id": user.pk,
             "user_name": "",
-            "groups": names.names_of_groups(groups),
+            "groups": groups,
             "name": name_of(user),
+            "is_asked": bool(groups),
         }
     asked = () if policy is None else leaves(policy)
     permissions = {leaf.name for leaf in asked if leaf.kind is Kind.PERMISSION}
+    user_name, groups = names.name_of_user(user), names.names_of_groups(user.groups.all())
+    # What takes looking up is looked up only where the policy asks for anyone.
+    is_asked = bool(user_name or groups) or not any(leaf.kind is Kind.ANYONE for leaf in asked)
     return {
         "user_id": user.pk,
-        "user_name": names.name_of_user(user),
-        "groups": names.names_of_groups(user.groups.all()),
+        "user_name": user_name,
+        "groups": groups,
         "permissions": frozenset(name for name in permissions if user.has_perm(name)),
         "name": name_of(user),
+        "is_asked": is_asked or may_settle_any(user) or any(map(user.has_perm, names.permissions)),
     }
 
 

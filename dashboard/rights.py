@@ -189,7 +189,7 @@ def _check_claim(task: HumanTask, people: Collection[object]) -> None:
     if task.claimed_by_id is None or task.claimed_by_id in people:
         return
     holder = find_user(task.claimed_by_id)
-    if holder is not None and holder.is_active:
+    if holder is not None and holder.is_active and could_answer(task, holder):
         raise RefusedError(
             _("%(name)s has taken this on. Ask them to release it, or take it over.")
             % {"name": name_of(holder)}

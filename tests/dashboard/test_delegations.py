@@ -173,6 +173,10 @@ def test_no_loops_of_more_than_two(mia, jon):
     # At no one time is everybody of the circle away.
     go_away(bob, mia, start=0, end=1.5)
     go_away(bob, mia, start=3.5, end=3.9)
+    one, two, three = (make_user(name) for name in ("one", "two", "three"))
+    go_away(one, two, start=0, end=2)
+    go_away(two, three, start=3, end=5)
+    go_away(three, one, start=0, end=5)
     ended = go_away(ann, make_user("x"))
     revoke(ended, Actor(ann))
     go_away(User.objects.get(username="x"), ann)
