@@ -120,24 +120,19 @@ def _find_locked(promise_id: str, actor: Actor) -> tuple[HumanTask, Actor]:
         links.hold(actor.link)
     if (user := hold_user(actor.user)) is None:
         raise NoSuchQuestionError(promise_id)
-    asked = _bound_together(_find(promise_id, actor))
+    found = HumanTask.objects.using(database_alias()).filter(pk=promise_id).first()
+    asked = set() if found is None else _bound_together(found)
     lock_questions(asked)
-    actor = replace(actor, user=user)
-    task = _find(promise_id, actor)
+    task = visible_to(user).filter(pk=promise_id).first()
+    if task is None:
+        raise NoSuchQuestionError(promise_id)
     if not _bound_together(task) <= asked:
         raise OutdatedError
-    return task, actor
+    return task, replace(actor, user=user)
 
 
 def _bound_together(task: HumanTask) -> set[str]:
     return {task.pk, *(task.described.separation.others if task.described is not None else ())}
-
-
-def _find(promise_id: str, actor: Actor) -> HumanTask:
-    task = visible_to(actor.user).filter(pk=promise_id).first()
-    if task is None:
-        raise NoSuchQuestionError(promise_id)
-    return task
 
 
 def option_of(task: HumanTask, name: str) -> AnswerOption:

@@ -263,15 +263,16 @@ def test_a_requester_does_not_answer_for_another_either(mia, asker):
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.timeout(60)
 def test_a_step_waits_for_an_answer_to_the_one_before():
-    user = make_user("mia")
+    mia, jon = make_user("mia"), make_user("jon")
+    delegate(Actor(mia), jon, starts_at=now_ms() - 1, ends_at=now_ms() + HOUR_MS)
     ask("first", users=["mia"])
     ask("second", users=["mia"], separation={"others": ["first"]})
 
     def try_it():
         with pytest.raises(RefusedError, match="takes another person"):
-            decide("second", Actor(user), Answer("approve"))
+            decide("second", Actor(mia), Answer("approve"))
 
-    while_others(lambda: decide("first", Actor(user), Answer("approve")), try_it)
+    while_others(lambda: decide("first", Actor(jon), Answer("approve")), try_it)
 
     assert Promise.objects.get(pk="second").state == PromiseState.PENDING
 
