@@ -65,16 +65,18 @@ def choose(request: HttpRequest) -> HttpResponse:
 def show(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     """Show what a job would answer, or how far it got; with POST, begin."""
     job = _find(request, job_id)
-    questions = bulk.questions_of(job, request.user, SHOWN)
-    if request.method != "POST" or not questions:
+    is_begun = job.started_at is not None or job.stopped_at is not None
+    questions = [] if is_begun else bulk.questions_of(job, request.user, SHOWN)
+    if request.method != "POST" or not (questions or is_begun):
         return _render(request, job, questions)
-    form = form_for(questions[0], request.POST, request.FILES)
-    if form.is_again or not form.is_valid():
-        return _render(request, job, questions, form, status=200 if form.is_again else 422)
-    try:
-        bulk.start(job, form.to_answer())
-    except RefusedError as error:
-        return _render(request, job, questions, form, status=403, refused=error.sentence)
+    if not is_begun:
+        form = form_for(questions[0], request.POST, request.FILES)
+        if form.is_again or not form.is_valid():
+            return _render(request, job, questions, form, status=200 if form.is_again else 422)
+        try:
+            bulk.start(job, form.to_answer())
+        except RefusedError as error:
+            return _render(request, job, questions, form, status=403, refused=error.sentence)
     return HttpResponseRedirect(reverse("signoff:bulk", args=[job.pk]), status=303)
 
 

@@ -232,7 +232,7 @@ def test_its_page_takes_as_many_queries_when_much_of_it_is_gone(mia, django_asse
 def test_started_twice_is_once(mia):
     job = job_of(choose(mia, ask_many(1)))
     for _ in range(2):
-        mia.post(f"/answers/{job.pk}/", {"answer": "approve"})
+        assert mia.post(f"/answers/{job.pk}/", {"answer": "approve"}).status_code == 303
     run(job)
     run(job)
 
