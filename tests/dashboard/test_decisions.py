@@ -13,6 +13,7 @@ from dashboard.decisions import Actor, Answer, Verdict, decide
 from dashboard.delegations import delegate, revoke
 from dashboard.models import Action, AuditEntry, HumanTask
 from dashboard.permissions import visible_to
+from dashboard.rights import RefusedError
 from dashboard.votes import lock_questions
 from durable.clock import now_ms
 from durable.models import Promise
@@ -368,6 +369,15 @@ def test_decide_refuses_whom_the_question_is_not_for():
 
     with pytest.raises(decisions.NoSuchQuestionError):
         decide("q", Actor(eve), Answer(Action.APPROVE))
+
+
+def test_decide_asks_for_a_comment_that_is_needed_whatever_came_before_it():
+    user = make_user("mia")
+    ask("q", users=["mia"], answers=["approve", {"name": "reject", "comment": "required"}])
+
+    with pytest.raises(RefusedError, match="needs a comment"):
+        decide("q", Actor(user), Answer("reject"))
+    assert decide("q", Actor(user), Answer("reject", "wrong amount")) is Verdict.SETTLED
 
 
 def test_promise_that_is_no_question_cannot_be_settled_here():

@@ -96,6 +96,18 @@ def test_a_vote_changes_until_it_is_settled(mia, jon):
     ]
 
 
+def test_a_vote_sent_again_does_not_take_back_what_was_said_since(mia, jon):
+    ask("q", policy=BOTH | {"reject": {"count": 2}})
+    answer(mia, "q", request_key="one")
+    answer(mia, "q", "reject", request_key="two", comment="no")
+
+    assert answer(mia, "q", request_key="one").status_code == 303
+
+    vote = Vote.objects.get()
+    assert (vote.answer, vote.comment) == ("reject", "no")
+    assert AuditEntry.objects.filter(target="q").count() == 2
+
+
 def test_a_vote_after_the_end_is_late(mia, jon):
     ask("q", policy={"any_of": [{"user": "mia"}, {"user": "jon"}]})
     answer(mia, "q")
