@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.db import DatabaseError, transaction
-from django.db.models import F, OuterRef, Q, Subquery
+from django.db.models import Exists, OuterRef
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
@@ -24,7 +24,7 @@ from dashboard.inbox_filters import Filters
 from dashboard.inbox_queries import Tab, answerable
 from dashboard.models import Action, BulkItem, BulkJob, HumanTask, TargetKind
 from dashboard.people import find_user
-from dashboard.permissions import AnyUser
+from dashboard.permissions import AnyUser, visible_to
 from dashboard.rights import RefusedError
 from durable.clock import now_ms
 from durable.conf import database_alias
@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 FUNCTION = "signoff.bulk"
 MAX_ITEMS = 10_000
 BATCH = 50
+
+GONE = _("None of these questions can be answered by you any more.")
 
 _RESULTS = {
     Verdict.SETTLED: BulkItem.Result.DONE,
@@ -64,7 +66,7 @@ def prepare(
         tasks = answerable(actor.user, now, tab, filters)
     found = list(tasks[: MAX_ITEMS + 1])
     if not found:
-        raise RefusedError(_("None of these questions can be answered by you any more."))
+        raise RefusedError(GONE)
     if len(found) > MAX_ITEMS:
         limit = {"count": MAX_ITEMS}
         raise RefusedError(_("These are more than %(count)d questions: narrow them down.") % limit)
@@ -103,18 +105,19 @@ def jobs_of(user: AnyUser) -> Any:
     return BulkJob.objects.using(database_alias()).filter(user=user.pk)
 
 
-def first_task(job: BulkJob) -> HumanTask | None:
-    """Return a question of the job, for its answers and its form: they all have the same.
+def questions_of(job: BulkJob, user: AnyUser, limit: int = 1) -> list[HumanTask]:
+    """Return the first questions of a job that a user may see, in its order.
 
-    One that was described anew since they were gathered may have others.
+    All have the same answers and the same form. One that was described anew since they were
+    gathered is not among them: it may have others, and what it says now was read by nobody.
     """
-    tasks = HumanTask.objects.using(database_alias())
-    asked_at = Coalesce("described_at", "created_at")
-    now = tasks.filter(pk=OuterRef("task_id")).values(now=asked_at)[:1]
-    items = job.items.annotate(now=Subquery(now)).filter(
-        Q(asked_at=F("now")) | Q(asked_at__isnull=True, now__isnull=False)
-    )
-    return tasks.filter(pk=Subquery(items.order_by("pk").values("task_id")[:1])).first()
+    asks_since = Coalesce("described_at", "created_at")
+    as_it_was = Coalesce(OuterRef("asked_at"), asks_since)
+    read = visible_to(user).annotate(asks_since=asks_since).filter(asks_since=as_it_was)
+    items = job.items.filter(Exists(read.filter(pk=OuterRef("task_id")))).order_by("pk")
+    ids = list(items.values_list("task_id", flat=True)[:limit])
+    tasks = visible_to(user).in_bulk(ids)
+    return [tasks[one] for one in ids if one in tasks]
 
 
 def start(job: BulkJob, answer: Answer, actor: Actor) -> None:
@@ -122,10 +125,10 @@ def start(job: BulkJob, answer: Answer, actor: Actor) -> None:
 
     From then on it is given as ``actor`` is signed in, however the questions were gathered.
     """
-    task = first_task(job)
-    if task is None:
-        raise RefusedError(_("These questions are gone."))
-    option = option_of(task, answer.name)
+    found = questions_of(job, actor.user)
+    if not found:
+        raise RefusedError(GONE)
+    option = option_of(found[0], answer.name)
     if option.needs_comment and not answer.comment:
         raise RefusedError(_("This answer needs a comment."))
     with transaction.atomic(using=database_alias()):

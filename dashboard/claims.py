@@ -16,6 +16,7 @@ from dashboard.people import find_user, name_of
 from dashboard.permissions import is_open, visible_to
 from dashboard.policies import has_policy
 from dashboard.rights import RefusedError, capacity_of
+from dashboard.votes import lock_questions
 from durable.clock import now_ms
 from durable.conf import database_alias
 
@@ -36,10 +37,11 @@ def claim(promise_id: str, actor: Actor) -> HumanTask:
 
     Raises ``NoSuchQuestionError``, and ``RefusedError`` when somebody else has it, or it is over.
     """
-    task = _find(promise_id, actor)
-    _free(task)
-    capacity_of(task, actor.user)
     with transaction.atomic(using=database_alias()):
+        lock_questions([promise_id])  # so that nobody is just about to answer it
+        task = _find(promise_id, actor)
+        _free(task)
+        capacity_of(task, actor.user)
         taken = _open(task).filter(claimed_by__isnull=True)
         if taken.update(claimed_by=actor.user.pk, **_times(task)):
             _take_draft_over(task, actor.user)
@@ -86,19 +88,20 @@ def hand_over(promise_id: str, actor: Actor, to: AbstractBaseUser, note: str = "
 
     Raises ``RefusedError`` when that person could not answer it.
     """
-    task = _find(promise_id, actor)
-    if task.claimed_by_id is not None:
-        _check_holder(task, actor)
-    elif not permissions.has(actor.user, permissions.MANAGE_TASKS):
-        capacity_of(task, actor.user)
-    holder = task.claimed_by_id
-    giver = actor.user.pk if holder is None else holder
-    _free(task)
-    try:
-        capacity_of(task, to)
-    except RefusedError:
-        raise RefusedError(_("%(name)s may not answer this.") % {"name": name_of(to)}) from None
     with transaction.atomic(using=database_alias()):
+        lock_questions([promise_id])  # so that nobody is just about to answer it
+        task = _find(promise_id, actor)
+        if task.claimed_by_id is not None:
+            _check_holder(task, actor)
+        elif not permissions.has(actor.user, permissions.MANAGE_TASKS):
+            capacity_of(task, actor.user)
+        holder = task.claimed_by_id
+        giver = actor.user.pk if holder is None else holder
+        _free(task)
+        try:
+            capacity_of(task, to)
+        except RefusedError:
+            raise RefusedError(_("%(name)s may not answer this.") % {"name": name_of(to)}) from None
         held = _open(task).filter(claimed_by=holder)
         if not held.update(claimed_by=to.pk, **_times(task)):
             raise RefusedError(_why_not(task))

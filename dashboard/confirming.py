@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib.auth import authenticate, get_user_model
 from django.contrib.auth.models import AbstractBaseUser
-from django.db import connections, transaction
+from django.db import transaction
 from django.utils import timezone
 from django.utils.functional import Promise as LazyText
 from django.utils.translation import gettext_lazy as _
@@ -14,6 +14,7 @@ from dashboard import auditing
 from dashboard.answering import Actor
 from dashboard.descriptions.answers import AnswerOption
 from dashboard.descriptions.confirmation import Confirmation
+from dashboard.locks import hold_names
 from dashboard.masking import is_secret
 from dashboard.models import Action, AuditEntry, HumanTask, SignIn
 from dashboard.rights import RefusedError
@@ -26,8 +27,6 @@ WINDOW = dt.timedelta(hours=1)
 WITH_PASSWORD = frozenset({SignIn.SESSION, SignIn.TOKEN})
 """Who may give one: nobody types it into a chat, or on the page of a link."""
 NO_PASSWORD_HERE = _("This answer takes your password: sign in and open the question to give it.")
-
-_LOCK = "select pg_advisory_xact_lock(hashtextextended('signoff password ' || %s, 0))"
 
 
 class PasswordWantedError(Exception):
@@ -93,7 +92,8 @@ def check_password(promise_id: str, actor: Actor, given: str) -> None:
     if not given:
         raise RefusedError(_("This answer takes your password."))
     with transaction.atomic(using=database_alias()):
-        _lock(actor.user)
+        # One at a time, so that none is guessed beside another.
+        hold_names([f"signoff password {actor.user.pk}"])
         since = timezone.now() - WINDOW
         wrong = AuditEntry.objects.using(database_alias()).filter(
             actor=actor.user.pk, action=Action.WRONG_PASSWORD, at__gt=since
@@ -105,14 +105,6 @@ def check_password(promise_id: str, actor: Actor, given: str) -> None:
             auditing.record(Action.WRONG_PASSWORD, promise_id, actor)
     if not is_right:
         raise RefusedError(_("That is not your password."))
-
-
-def _lock(user: AbstractBaseUser) -> None:
-    """Look at one password of a person at a time, so that none is guessed beside another."""
-    connection = connections[database_alias()]
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute(_LOCK, [str(user.pk)])
 
 
 def _is_password_of(user: AbstractBaseUser, given: str) -> bool:

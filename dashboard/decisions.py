@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import msgspec
+from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
@@ -20,6 +21,7 @@ from dashboard.people import hold_user, name_of
 from dashboard.permissions import visible_to
 from dashboard.policies import has_policy, has_stages, progress_of, would_count
 from dashboard.rights import (
+    ANSWERED_THEMSELF,
     CHANGED,
     COUNTS_ONCE,
     NOT_KNOWN,
@@ -59,7 +61,7 @@ class OutdatedError(RefusedError):
         super().__init__(CHANGED)
 
 
-type Hold = Callable[[HumanTask], None]
+type Hold = Callable[[HumanTask, Capacity], None]
 """Keeps an answer that its author may take back, in the transaction that has checked it."""
 
 
@@ -90,8 +92,7 @@ def _decide(
 ) -> Verdict:
     using = database_alias()
     with transaction.atomic(using=using):
-        _hold_actor(promise_id, actor)
-        task = _find_locked(promise_id, actor)
+        task, actor = _find_locked(promise_id, actor)
         option = option_of(task, answer.name)
         if _was_given_before(task, actor, answer):
             return Verdict.REPEATED
@@ -111,41 +112,37 @@ def _decide(
         return _settle(task, option, actor, answer, capacity)
 
 
-def _hold_actor(promise_id: str, actor: Actor) -> None:
+def _hold_actor(promise_id: str, actor: Actor) -> AbstractBaseUser:
     """Let who answers stay somebody who may sign in, and their link or token one that counts."""
     if actor.link:
         links.hold(actor.link)
     if actor.token is not None:
         tokens.hold(actor.token)
-    if not hold_user(actor.user):
+    if (user := hold_user(actor.user)) is None:
         raise NoSuchQuestionError(promise_id)
+    return user
 
 
-def _find_locked(promise_id: str, actor: Actor) -> HumanTask:
+def _find_locked(promise_id: str, actor: Actor) -> tuple[HumanTask, Actor]:
     """Return a question that asks the same until it is answered, and nobody answers meanwhile.
 
-    Nor any of those that take another person: somebody may be answering one of these just now.
+    Nor any of those that take another person: somebody may be answering one of these just now. The
+    question, and who answers with their rights, are as they are once there is nobody to wait for.
     """
-    task = _find(promise_id, actor)
-    asked = _bound_together(task)
+    user = _hold_actor(promise_id, actor)
+    found = HumanTask.objects.using(database_alias()).filter(pk=promise_id).first()
+    asked = set() if found is None else _bound_together(found)
     lock_questions(asked)
-    if task.describes_itself:
-        return task
-    task = _find(promise_id, actor)
+    task = visible_to(user).filter(pk=promise_id).first()
+    if task is None:
+        raise NoSuchQuestionError(promise_id)
     if not _bound_together(task) <= asked:
         raise OutdatedError
-    return task
+    return task, replace(actor, user=user)
 
 
 def _bound_together(task: HumanTask) -> set[str]:
     return {task.pk, *(task.described.separation.others if task.described is not None else ())}
-
-
-def _find(promise_id: str, actor: Actor) -> HumanTask:
-    task = visible_to(actor.user).filter(pk=promise_id).first()
-    if task is None:
-        raise NoSuchQuestionError(promise_id)
-    return task
 
 
 def option_of(task: HumanTask, name: str) -> AnswerOption:
@@ -247,9 +244,7 @@ def _check_turn(task: HumanTask, actor: Actor, capacity: Capacity) -> None:
     if not would_count(task, capacity, progress_of(task, now_ms())):
         raise RefusedError(_("It is not your turn: this takes the answers of others first."))
     if capacity.only_groups is not None and has_voted_themself(task, capacity.principal):
-        raise RefusedError(
-            _("%(name)s has answered this themself.") % {"name": name_of(capacity.principal)}
-        )
+        raise RefusedError(ANSWERED_THEMSELF % {"name": name_of(capacity.principal)})
 
 
 def _check_agreement(
@@ -290,7 +285,7 @@ def _hold(
     if has_policy(task):
         _check_turn(task, actor, capacity)
         _check_agreement(task, option, answer, capacity)
-    hold(task)
+    hold(task, capacity)
     return Verdict.HELD
 
 

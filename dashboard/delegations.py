@@ -1,5 +1,6 @@
 """Standing in for others: who answers in whose place, and since when."""
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -11,12 +12,15 @@ from django.utils.translation import gettext as _
 
 from dashboard import auditing
 from dashboard.answering import Actor
+from dashboard.locks import hold_names
 from dashboard.models import Action, Delegation, TargetKind
 from durable.clock import now_ms
 from durable.conf import database_alias
 
 _MEMO = "_signoff_delegations"
 """On the user object, which lives as long as a request."""
+_LOCK = "signoff delegations"
+"""Held by whoever makes one, so that none is made that the check of another has not seen."""
 _NOBODY: Sequence[Delegation] = []
 
 
@@ -81,8 +85,8 @@ def delegate(
 ) -> Delegation:
     """Let another answer in the actor's place from ``starts_at`` until ``ends_at`` (epoch ms).
 
-    Raises ``ValidationError`` when the deputy is not active, is the same person, is away then in
-    favour of the principal, or when the time is not a time to come.
+    Raises ``ValidationError`` when the deputy is not active, is the same person, is away then while
+    those who stand in for them lead back to the principal, or when the time is not a time to come.
     """
     now, principal = now_ms(), actor.user
     if not deputy.is_active:
@@ -94,15 +98,8 @@ def delegate(
     if group is not None and not Group.objects.filter(pk=group.pk, user=principal.pk).exists():
         raise ValidationError(_("You are not a member of this group."))
     with transaction.atomic(using=database_alias()):
-        back = Delegation.objects.using(database_alias()).filter(
-            principal=deputy.pk,
-            deputy=principal.pk,
-            revoked_at__isnull=True,
-            starts_at__lt=ends_at,
-            ends_at__gt=starts_at,
-        )
-        if back.exists():
-            raise ValidationError(_("This person is away then, and has chosen you as deputy."))
+        hold_names([_LOCK])
+        _check_no_circle(principal, deputy, starts_at, ends_at)
         made = Delegation.objects.using(database_alias()).create(
             principal_id=principal.pk,
             deputy_id=deputy.pk,
@@ -117,6 +114,37 @@ def delegate(
             Action.DELEGATE, str(made.pk), actor, kind=TargetKind.DELEGATION, details=details
         )
     return made
+
+
+def _check_no_circle(
+    principal: AbstractBaseUser, deputy: AbstractBaseUser, starts_at: int, ends_at: int
+) -> None:
+    """Refuse a deputy whose own deputies lead back, all at one time; raises ``ValidationError``.
+
+    For whatever groups or types these stand in: who is away is asked nothing.
+    """
+    others = Delegation.objects.using(database_alias()).filter(
+        revoked_at__isnull=True, starts_at__lt=ends_at, ends_at__gt=starts_at
+    )
+    onward = defaultdict(list)
+    for one in others:
+        onward[one.principal_id].append(one)
+    if any(one.deputy_id == principal.pk for one in onward[deputy.pk]):
+        raise ValidationError(_("This person is away then, and has chosen you as deputy."))
+    waiting = [(deputy.pk, starts_at, ends_at)]
+    seen = set(waiting)
+    while waiting:
+        person, begins, ends = waiting.pop()
+        for one in onward[person]:
+            step = (one.deputy_id, max(begins, one.starts_at), min(ends, one.ends_at))
+            if step[1] >= step[2] or step in seen:
+                continue
+            if one.deputy_id == principal.pk:
+                raise ValidationError(
+                    _("This person is away then, and those who stand in for them lead back to you.")
+                )
+            seen.add(step)
+            waiting.append(step)
 
 
 def revoke(delegation: Delegation, actor: Actor) -> bool:

@@ -1,8 +1,9 @@
 """Reads the answers that can be taken back yet, or came to nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils.functional import Promise as LazyText
 from django.utils.translation import gettext_lazy as _
 
@@ -14,6 +15,9 @@ from durable.conf import database_alias
 
 type Text = str | LazyText
 
+FOR = "for"
+"""Where a deputy's answer keeps the key of whom it is for, as text, beside how they signed in."""
+
 
 def held_by(task: HumanTask, user: AnyUser) -> HeldAnswer | None:
     """Return somebody's answer that is on its way, or came to nothing."""
@@ -24,6 +28,15 @@ def others_on_their_way(task: HumanTask, user: AnyUser) -> Sequence[Text]:
     """Say what others are about to answer."""
     held = waiting().filter(task=task.pk).exclude(user=user.pk).select_related("user")
     return [_about_to(task, one) for one in held.order_by("sends_at", "held_at")]
+
+
+def are_about_to_answer(ids: Collection[str], people: Collection[Any]) -> bool:
+    """Whether an answer to one of these questions is on its way, by one of these people or for one.
+
+    They are given by their keys.
+    """
+    by_or_for = Q(user__in=people) | Q(**{f"actor__{FOR}__in": [str(one) for one in people]})
+    return waiting().filter(by_or_for, task__in=ids).exists()
 
 
 def is_on_its_way(held: HeldAnswer | None) -> bool:

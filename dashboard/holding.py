@@ -22,11 +22,11 @@ from dashboard.channels.contents import UNUSED, speaking_to
 from dashboard.channels.executions import begin_telling
 from dashboard.decisions import action_of, decide
 from dashboard.drafts import drop_draft, fields_of, keep_fields
-from dashboard.held_answers import rows, waiting
+from dashboard.held_answers import FOR, rows, waiting
 from dashboard.models import ANSWERS, Action, AuditEntry, HeldAnswer, HumanTask, MessageEvent
-from dashboard.people import find_user
+from dashboard.people import find_user, name_of
 from dashboard.permissions import visible_to
-from dashboard.rights import RefusedError
+from dashboard.rights import ANSWERED_THEMSELF, Capacity, RefusedError, Sentence
 from durable.clock import now_ms
 from durable.conf import database_alias
 from durable.protocol.states import PromiseState
@@ -45,8 +45,8 @@ def decide_or_hold(promise_id: str, actor: Actor, answer: Answer, sent: QueryDic
     ``sent`` is the form, which is given back when the answer is taken back or comes to nothing.
     """
 
-    def hold(task: HumanTask) -> None:
-        _keep(task, actor, answer, fields_of(sent))
+    def hold(task: HumanTask, capacity: Capacity) -> None:
+        _keep(task, actor, answer, capacity, fields_of(sent))
 
     return decide(promise_id, actor, answer, hold=hold)
 
@@ -99,8 +99,17 @@ def send_overdue(*, using: str, **_kwargs: object) -> None:
             logger.exception("cannot send an answer", extra={"action": "send", "held": held_id})
 
 
-def _keep(task: HumanTask, actor: Actor, answer: Answer, fields: Mapping[str, list[str]]) -> None:
+def _keep(
+    task: HumanTask,
+    actor: Actor,
+    answer: Answer,
+    capacity: Capacity,
+    fields: Mapping[str, list[str]],
+) -> None:
     now = now_ms()
+    kept = actor.kept | ({"link": actor.link} if actor.link else {})
+    if capacity.is_deputy:
+        kept[FOR] = str(capacity.principal.pk)
     described = task.described
     seconds = 0 if described is None else described.undo
     rows().filter(task=task.pk, user=actor.user.pk).exclude(
@@ -110,7 +119,7 @@ def _keep(task: HumanTask, actor: Actor, answer: Answer, fields: Mapping[str, li
         task=task,
         user_id=actor.user.pk,
         defaults={
-            "actor": actor.kept | ({"link": actor.link} if actor.link else {}),
+            "actor": kept,
             "answer": answer.name,
             "comment": answer.comment,
             "values": dict(answer.values),
@@ -134,8 +143,8 @@ def _give(held: HeldAnswer, user: Any) -> tuple[HeldAnswer.Result | None, str]:
     if user is None or not user.is_active:
         return HeldAnswer.Result.REFUSED, str(_("Whoever gave this answer can no longer sign in."))
     actor = Actor.restored(user, held.actor)
-    if _has_spoken_since(held):
-        return HeldAnswer.Result.REFUSED, str(_("You have answered otherwise since then."))
+    if sentence := _why_outdated(held):
+        return HeldAnswer.Result.REFUSED, str(sentence)
     answer = Answer(held.answer, held.comment, held.request_key, held.values)
     try:
         if link := held.actor.get("link"):
@@ -172,13 +181,22 @@ def _tell_refused(held: HeldAnswer, user: AbstractBaseUser) -> None:
     begin_telling(held.task, MessageEvent.MENTIONED, f"{UNUSED} {held.pk.hex}", people)
 
 
-def _has_spoken_since(held: HeldAnswer) -> bool:
-    """Whether the same person answered in another way meanwhile, such as a chat: that is later."""
+def _why_outdated(held: HeldAnswer) -> Sentence:
+    """Say which later word stands before an answer; empty for none.
+
+    The same person may have answered in another way meanwhile, such as a chat, or whoever they
+    answered for has come back.
+    """
     since = datetime.fromtimestamp(held.held_at / 1000, tz=UTC)
     answers = AuditEntry.objects.using(database_alias()).filter(
-        target=held.task_id, actor=held.user_id, action__in=ANSWERS, at__gt=since
+        target=held.task_id, action__in=ANSWERS, at__gt=since, is_effective=True
     )
-    return answers.filter(is_effective=True).exists()
+    if answers.filter(actor=held.user_id).exists():
+        return _("You have answered otherwise since then.")
+    principal = find_user(held.actor.get(FOR))
+    if principal is not None and answers.filter(actor=principal.pk).exists():
+        return ANSWERED_THEMSELF % {"name": name_of(principal)}
+    return ""
 
 
 def _execution_id(held: HeldAnswer) -> str:

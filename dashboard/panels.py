@@ -52,6 +52,7 @@ from dashboard.permissions import (
 from dashboard.policies import could_help, has_policy, progress_of, wait_for, would_count
 from dashboard.revealing import may_reveal
 from dashboard.rights import (
+    ANSWERED_THEMSELF,
     COUNTS_ONCE,
     NOT_KNOWN,
     NOT_KNOWN_SO_WHY,
@@ -409,9 +410,9 @@ def _turn_of(
     said = vote_in_another_place(task, user, capacity.principal)  # type: ignore[arg-type]
     if said is not None:
         return _Turn(cannot=COUNTS_ONCE % {"name": name_of(said.user)})
-    if capacity.only_groups is not None and vote is not None and vote.cast_by_id is None:
+    if capacity.only_groups is not None and vote is not None and not vote.cast_by_name:
         name = {"name": name_of(capacity.principal)}
-        return _Turn(cannot=_("%(name)s has answered this themself.") % name)
+        return _Turn(cannot=ANSWERED_THEMSELF % name)
     if not would_count(task, capacity, progress):
         return _Turn(cannot=turns.on_page(wait_for(task, capacity, progress), now))
     if vote is None and not could_help(task, capacity, progress):

@@ -26,12 +26,16 @@ def find_user(key: Any) -> AbstractBaseUser | None:
         return None
 
 
-def hold_user(user: AbstractBaseUser) -> bool:
-    """Whether a user may still sign in; until the caller's transaction ends that stays so."""
+def hold_user(user: AbstractBaseUser) -> AbstractBaseUser | None:
+    """Return a user as they are now if they may still sign in, and let that stay so.
+
+    Until the caller's transaction ends. Nothing is known yet of the rights of what is returned, so
+    they are those of the moment at which somebody asks for them.
+    """
     users = get_user_model()._default_manager.using(database_alias())
     rows = users.select_for_update(of=("self",), no_key=True)
     found = rows.filter(pk=user.pk).first()
-    return found is not None and found.is_active
+    return found if found is not None and found.is_active else None
 
 
 def starter_id(started_by: str) -> str | None:

@@ -22,7 +22,9 @@ from dashboard.descriptions.policy import (
 )
 from dashboard.models import Decider, HumanTask, Vote
 from dashboard.people import name_of
+from dashboard.permissions import may_settle_any
 from dashboard.rights import Capacity, RefusedError, capacity_of, recipients_of
+from dashboard.votes import is_kept_up
 from durable.conf import database_alias
 
 
@@ -166,8 +168,7 @@ def whose_turn(
     if policy is None:
         return [one for one in people if task.claimed_by_id is None or _may_answer(task, one)]
     progress, names = progress_of(task, now), _Names.read([task.pk])[task.pk]
-    votes = Vote.objects.using(database_alias()).filter(task=task.pk)
-    voted = set(votes.values_list("user", flat=True))
+    voted = {vote.user_id for vote in _votes_on([task.pk]).get(task.pk, ())}
     found = []
     for user in people:
         try:
@@ -241,21 +242,25 @@ class _Names(NamedTuple):
 
     free: names of users and groups that nobody had when the question came, so the name decides.
     people: what people call the users, by the name in the policy.
+    permissions: those of whom may answer.
     """
 
     users: dict[Any, str]
     groups: dict[Any, str]
     free: set[tuple[str, str]]
     people: dict[str, str]
+    permissions: set[str]
 
     @classmethod
     def read(cls, tasks: Collection[str]) -> dict[str, Self]:
         """Return the names in each question. One query."""
-        found = {pk: cls({}, {}, set(), {}) for pk in tasks}
+        found = {pk: cls({}, {}, set(), {}, set()) for pk in tasks}
         named = Decider.objects.using(database_alias()).filter(task__in=list(tasks))
-        for one in named.exclude(kind=Decider.Kind.PERMISSION).select_related("user"):
+        for one in named.select_related("user"):
             names = found[one.task_id]
-            if one.is_unknown:
+            if one.is_permission:
+                names.permissions.add(one.name)
+            elif one.is_unknown:
                 names.free.add((one.kind, one.name))
             elif one.kind == Decider.Kind.USER:
                 names.users[one.user_id] = one.name
@@ -279,12 +284,12 @@ class _Names(NamedTuple):
 
 
 def _votes_on(tasks: Collection[str]) -> dict[str, list[Vote]]:
-    """Return the newest answer of each person who may still sign in. Two queries."""
+    """Return the newest answer of each person, of those that count. Two queries."""
     votes = Vote.objects.using(database_alias()).filter(task__in=list(tasks))
     users: dict[Any, Any] = {}
     found: dict[str, list[Vote]] = {}
-    for vote in votes.order_by("voted_at", "pk").select_related("user"):
-        if vote.user.is_active:
+    for vote in votes.order_by("voted_at", "pk").select_related("user", "cast_by"):
+        if is_kept_up(vote):
             # One object for all votes of a person, so that their rights are looked up once.
             vote.user = users.setdefault(vote.user_id, vote.user)
             found.setdefault(vote.task_id, []).append(vote)
@@ -308,21 +313,26 @@ def _known_of(
 ) -> Mapping[str, Any]:
     """Return what a policy asks of somebody; of ``only_groups`` when a deputy answers for these."""
     if only_groups is not None:
-        groups = [one for one in user.groups.all() if one.pk in only_groups]
+        groups = names.names_of_groups(one for one in user.groups.all() if one.pk in only_groups)
         return {
             "user_id": user.pk,
             "user_name": "",
-            "groups": names.names_of_groups(groups),
+            "groups": groups,
             "name": name_of(user),
+            "is_asked": bool(groups),
         }
     asked = () if policy is None else leaves(policy)
     permissions = {leaf.name for leaf in asked if leaf.kind is Kind.PERMISSION}
+    user_name, groups = names.name_of_user(user), names.names_of_groups(user.groups.all())
+    # What takes looking up is looked up only where the policy asks for anyone.
+    is_asked = bool(user_name or groups) or not any(leaf.kind is Kind.ANYONE for leaf in asked)
     return {
         "user_id": user.pk,
-        "user_name": names.name_of_user(user),
-        "groups": names.names_of_groups(user.groups.all()),
+        "user_name": user_name,
+        "groups": groups,
         "permissions": frozenset(name for name in permissions if user.has_perm(name)),
         "name": name_of(user),
+        "is_asked": is_asked or may_settle_any(user) or any(map(user.has_perm, names.permissions)),
     }
 
 

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from dashboard import permissions
 from dashboard.delegations import active_delegations, deputies_for
 from dashboard.descriptions.answers import AnswerOption
-from dashboard.held_answers import waiting
+from dashboard.held_answers import are_about_to_answer
 from dashboard.models import ANSWERS, AuditEntry, Decider, Delegation, HumanTask
 from dashboard.people import find_user, name_of, starter_id
 from durable.conf import database_alias
@@ -20,6 +20,7 @@ from durable.conf import database_alias
 type Sentence = str | LazyText
 
 COUNTS_ONCE = _("You have answered this already for %(name)s: one person counts once.")
+ANSWERED_THEMSELF = _("%(name)s has answered this themself.")
 CHANGED = _("What this asks was changed meanwhile: read it again.")
 
 
@@ -188,7 +189,7 @@ def _check_claim(task: HumanTask, people: Collection[object]) -> None:
     if task.claimed_by_id is None or task.claimed_by_id in people:
         return
     holder = find_user(task.claimed_by_id)
-    if holder is not None and holder.is_active:
+    if holder is not None and holder.is_active and could_answer(task, holder):
         raise RefusedError(
             _("%(name)s has taken this on. Ask them to release it, or take it over.")
             % {"name": name_of(holder)}
@@ -216,4 +217,4 @@ def _have_answered(ids: Collection[str], people: Collection[Any]) -> bool:
         action__in=ANSWERS,
         is_effective=True,
     )
-    return said.exists() or waiting().filter(task__in=ids, user__in=people).exists()
+    return said.exists() or are_about_to_answer(ids, people)

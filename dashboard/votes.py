@@ -4,19 +4,17 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
-from django.db import connections
 from django.db.models import Q
 
 from dashboard.answering import Answer
 from dashboard.descriptions.answers import DEFAULT, AnswerOption
 from dashboard.descriptions.policy import Progress
+from dashboard.locks import hold_names
 from dashboard.models import HumanTask, Vote
 from dashboard.people import name_of
 from dashboard.rights import Capacity
 from durable.clock import now_ms
 from durable.conf import database_alias
-
-_LOCK = "select pg_advisory_xact_lock(hashtextextended('signoff vote ' || %s, 0))"
 
 
 def lock_questions(ids: Collection[str]) -> None:
@@ -25,11 +23,7 @@ def lock_questions(ids: Collection[str]) -> None:
     All that a transaction needs at once, so that two never wait for each other. No rows: whoever
     settles a promise in another way holds the engine's lock, and then writes them.
     """
-    connection = connections[database_alias()]
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            for promise_id in sorted(ids):
-                cursor.execute(_LOCK, [promise_id])
+    hold_names(f"signoff vote {promise_id}" for promise_id in ids)
 
 
 def cast(
@@ -59,17 +53,24 @@ def cast(
     )
 
 
+def is_kept_up(vote: Vote) -> bool:
+    """Whether a vote counts as far as people go: whose it is and who gave it may still sign in."""
+    deputy = vote.cast_by
+    is_own = not vote.cast_by_name
+    return vote.user.is_active and (is_own or (deputy is not None and deputy.is_active))
+
+
 def has_voted_themself(task: HumanTask, user: AbstractBaseUser) -> bool:
     """Whether somebody has answered in person, which a deputy for a part of it leaves alone."""
     votes = Vote.objects.using(database_alias())
-    return votes.filter(task=task, user=user.pk, cast_by__isnull=True).exists()
+    return votes.filter(task=task, user=user.pk, cast_by_name="").exists()
 
 
 def vote_in_another_place(
     task: HumanTask, user: AbstractBaseUser, principal: AbstractBaseUser
 ) -> Vote | None:
     """Return what somebody has said already for somebody else than ``principal``."""
-    said = Q(cast_by=user.pk) | Q(user=user.pk, cast_by__isnull=True)
+    said = Q(cast_by=user.pk) | Q(user=user.pk, cast_by_name="")
     votes = Vote.objects.using(database_alias()).filter(said, task=task)
     return votes.exclude(user=principal.pk).select_related("user").first()
 
@@ -77,10 +78,9 @@ def vote_in_another_place(
 def unlike(task: HumanTask, values: Mapping[str, Any], principal: AbstractBaseUser) -> Vote | None:
     """Return a yes of somebody else that is one to other values than these."""
     votes = Vote.objects.using(database_alias()).filter(task=task, approves=True)
-    others = votes.exclude(user=principal.pk).filter(user__is_active=True).select_related("user")
-    return next(
-        (one for one in others.order_by("voted_at", "pk") if one.values != dict(values)), None
-    )
+    others = votes.exclude(user=principal.pk).select_related("user", "cast_by")
+    unlike = (one for one in others.order_by("voted_at", "pk") if one.values != dict(values))
+    return next(filter(is_kept_up, unlike), None)
 
 
 def decided_by(task: HumanTask, progress: Progress, *, approves: bool) -> tuple[AnswerOption, Any]:

@@ -106,10 +106,10 @@ def read_bulk_answer(call: Call, job_id: uuid.UUID) -> Job:
 def start_bulk_answer(call: Call, job_id: uuid.UUID) -> Job:
     """Begin to give one answer to all questions that were gathered; once, however often asked."""
     job = _job_of(call, job_id)
-    task = bulk.first_task(job)
-    if task is None:
-        raise ProblemError(409, _("These questions are gone."))
-    answer, _fields = read_sent(task, call.body.to_sent())
+    found = bulk.questions_of(job, call.user)
+    if not found:
+        raise ProblemError(409, bulk.GONE)
+    answer, _fields = read_sent(found[0], call.body.to_sent())
     bulk.start(job, answer, call.actor)
     return Job.of(_job_of(call, job_id))
 

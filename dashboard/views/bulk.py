@@ -1,7 +1,7 @@
 """Answering many questions at once: choose them, look at what that means, follow how it goes."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.contrib import messages
@@ -19,10 +19,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from dashboard import bulk
 from dashboard.answering import Actor
-from dashboard.forms import form_for
+from dashboard.forms import DecisionForm, form_for
 from dashboard.inbox_filters import Filters
 from dashboard.inbox_queries import tabs_of
-from dashboard.models import BulkItem, BulkJob
+from dashboard.models import BulkItem, BulkJob, HumanTask
 from dashboard.panels import buttons_of
 from dashboard.rights import RefusedError
 from dashboard.spreadsheets import as_csv
@@ -65,16 +65,18 @@ def choose(request: HttpRequest) -> HttpResponse:
 def show(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     """Show what a job would answer, or how far it got; with POST, begin."""
     job = _find(request, job_id)
-    task = bulk.first_task(job)
-    if request.method != "POST" or task is None:
-        return _render(request, job, form_for(task) if task else None)
-    form = form_for(task, request.POST, request.FILES)
-    if getattr(form, "is_again", False) or not form.is_valid():
-        return _render(request, job, form, status=200 if form.is_again else 422)
-    try:
-        bulk.start(job, form.to_answer(), Actor.of(request))
-    except RefusedError as error:
-        return _render(request, job, form, status=403, refused=error.sentence)
+    is_begun = job.started_at is not None or job.stopped_at is not None
+    questions = [] if is_begun else bulk.questions_of(job, request.user, SHOWN)
+    if request.method != "POST" or not (questions or is_begun):
+        return _render(request, job, questions)
+    if not is_begun:
+        form = form_for(questions[0], request.POST, request.FILES)
+        if form.is_again or not form.is_valid():
+            return _render(request, job, questions, form, status=200 if form.is_again else 422)
+        try:
+            bulk.start(job, form.to_answer(), Actor.of(request))
+        except RefusedError as error:
+            return _render(request, job, questions, form, status=403, refused=error.sentence)
     return HttpResponseRedirect(reverse("signoff:bulk", args=[job.pk]), status=303)
 
 
@@ -111,9 +113,18 @@ def _find(request: HttpRequest, job_id: uuid.UUID) -> BulkJob:
 
 
 def _render(
-    request: HttpRequest, job: BulkJob, form: Any, *, status: int = 200, refused: Any = ""
+    request: HttpRequest,
+    job: BulkJob,
+    questions: Sequence[HumanTask],
+    form: DecisionForm | None = None,
+    *,
+    status: int = 200,
+    refused: Any = "",
 ) -> HttpResponse:
-    task = bulk.first_task(job)
+    """Show a job with some of its questions, all of which ask for the same."""
+    task = questions[0] if questions else None
+    if form is None and task is not None:
+        form = form_for(task)
     counts = bulk.results_of(job)
     context = {
         "section": "inbox",
@@ -121,13 +132,15 @@ def _render(
         "form": form,
         "panel": {"form": form},
         "buttons": buttons_of(task) if task else [],
-        "refused": refused,
+        "refused": refused if task else bulk.GONE,
         "now": now_ms(),
         "counts": [
             (BulkItem.Result(name).label, number) for name, number in sorted(counts.items())
         ],
         "left": counts.get(BulkItem.Result.WAITING, 0),
-        "sample": list(job.items.order_by("pk")[:SAMPLE]),
+        "sample": questions[:SAMPLE],
+        "further": questions[SAMPLE:],
+        "unread": job.total - len(questions),
         "troubled": list(
             job.items.exclude(
                 result__in=[BulkItem.Result.WAITING, BulkItem.Result.DONE, BulkItem.Result.VOTED]

@@ -5,11 +5,14 @@ import io
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from dashboard import bulk
-from dashboard.answering import Actor
+from dashboard.answering import Actor, Answer
 from dashboard.api import tokens
 from dashboard.models import Action, AuditEntry, BulkItem, BulkJob, HumanTask, SignIn
+from dashboard.rights import RefusedError
 from durable.clock import now_ms
 from durable.models import Promise
 from durable.protocol.states import PromiseState
@@ -200,6 +203,16 @@ def test_stopped_it_answers_no_more(mia):
     )
 
 
+def test_what_was_stopped_is_not_begun(mia):
+    job = job_of(choose(mia, ask_many(1)))
+    mia.post(f"/answers/{job.pk}/stop/")
+    mia.post(f"/answers/{job.pk}/", {"answer": "approve"})
+    run(job)
+
+    assert (job.started_at, results(job)) == (None, {"q0": "waiting"})
+    assert not AuditEntry.objects.filter(action=Action.BULK).exists()
+
+
 @pytest.mark.parametrize("then", ["waiting", "gone", "refused"])
 def test_what_happens_while_it_runs_counts_for_the_next_question(mia, then):
     job, user = job_of(choose(mia, ask_many(3))), User.objects.get(username="mia")
@@ -235,7 +248,7 @@ def test_its_page_takes_as_many_queries_when_much_of_it_is_gone(mia, django_asse
 def test_started_twice_is_once(mia):
     job = job_of(choose(mia, ask_many(1)))
     for _ in range(2):
-        mia.post(f"/answers/{job.pk}/", {"answer": "approve"})
+        assert mia.post(f"/answers/{job.pk}/", {"answer": "approve"}).status_code == 303
     run(job)
     run(job)
 
@@ -350,6 +363,66 @@ def test_a_comment_that_is_needed_is_asked_for(mia):
     refused = mia.post(f"/answers/{job.pk}/", {"answer": "reject"})
 
     assert refused.status_code in {403, 422}
+    job.refresh_from_db()
+    assert job.started_at is None
+
+
+def test_what_follows_is_read_before_it_is_answered(mia):
+    yes = {"name": "approve", "consequence": "The money leaves today."}
+    ids = [
+        ask(
+            f"q{number}",
+            groups=["finance"],
+            type="invoice",
+            consequence=f"Pays {number} EUR to <Acme>.",
+            answers=[yes, "reject"],
+            secrets=["/consequence"] if number == 1 else [],
+        )
+        for number in range(12)
+    ]
+    job = job_of(choose(mia, ids))
+
+    with CaptureQueriesContext(connection) as few:
+        page = mia.get(f"/answers/{job.pk}/").text
+    first, _more, rest = page.partition("2 more questions")
+    assert "Pays 0 EUR to &lt;Acme&gt;." in first
+    assert "Pays 9 EUR to" in first
+    assert "Pays 1 EUR" not in page  # that is secret
+    assert "Pays 10 EUR to" not in first
+    assert "Pays 11 EUR to" in rest
+    assert 'aria-describedby="consequence-approve"' in rest
+    assert rest.count("The money leaves today.") == 1
+    assert "not shown here" not in page
+
+    with CaptureQueriesContext(connection) as fewer:
+        mia.get(f"/answers/{job_of(choose(mia, ids[:1])).pk}/")
+    assert len(few) <= len(fewer)
+
+
+def test_its_page_shows_what_its_reader_may_see_by_now(mia):
+    ids = ask_many(2, consequence="Pays Acme.", form={"type": "object", "title": "Form"})
+    mine = ask("mine", users=["mia"], type="invoice", form={"type": "object", "title": "Form"})
+    job = job_of(choose(mia, [*ids, mine]))
+    User.objects.get(username="mia").groups.clear()
+
+    page = mia.get(f"/answers/{job.pk}/").text
+    assert "Title of mine" in page
+    assert "Title of q0" not in page
+    assert "Pays Acme." not in page
+    assert "2 questions are not shown here." in page
+
+    HumanTask.objects.get(pk=mine).deciders.all().delete()
+    for response in (
+        mia.get(f"/answers/{job.pk}/"),
+        mia.post(f"/answers/{job.pk}/", {"answer": "approve"}),
+    ):
+        assert "None of these questions can be answered by you any more." in response.text
+        assert 'value="approve"' not in response.text
+    program = Program(User.objects.get(username="mia"))
+    gone = program.post(f"bulk-answers/{job.pk}/start", {"answer": "approve"})
+    assert gone.status_code == 409
+    with pytest.raises(RefusedError, match="None of these"):
+        bulk.start(job, Answer("approve"))
     job.refresh_from_db()
     assert job.started_at is None
 

@@ -334,6 +334,21 @@ def test_people_unlink_their_own_accounts_only(mia):
     assert (entry.action, entry.target, entry.actor_id) == ("remove", "slack:T1/U1", mia.pk)
 
 
+def test_the_requester_does_not_answer_here_either(slack, mia):
+    link(mia)
+    start_run(by=mia)
+    ask("q", tags=child_of("run-1"), **DESCRIBED)
+    announce("q")
+    view = {"callback_id": "signoff_decision", "private_metadata": buttons(slack)[0]["value"]}
+
+    press(buttons(slack)[0])
+    refused = confirm(view).json()
+
+    assert "it takes a second person" in slack.to("/chat.postEphemeral")[-1].data["text"]
+    assert "it takes a second person" in refused["errors"]["comment"]
+    assert state() == PromiseState.PENDING
+
+
 @pytest.mark.parametrize("who_asks", ["stranger", "inactive"])
 def test_the_linked_user_needs_the_right(slack, mia, who_asks):
     person = make_user("eve", groups=("Finance",) if who_asks == "inactive" else ())

@@ -5,8 +5,9 @@ import re
 import pytest
 
 from dashboard import sweep
-from dashboard.answering import Actor
-from dashboard.claims import claim
+from dashboard.answering import Actor, Answer
+from dashboard.claims import claim, hand_over
+from dashboard.decisions import decide
 from dashboard.models import Action, AuditEntry, Decider, Draft, HumanTask, Vote
 from dashboard.rights import RefusedError
 from durable import signals
@@ -24,7 +25,7 @@ from tests.dashboard.people import (
     start_run,
     task_url,
 )
-from tests.dashboard.races import at_once
+from tests.dashboard.races import at_once, while_others
 
 pytestmark = pytest.mark.django_db
 
@@ -194,6 +195,32 @@ def test_handing_it_to_who_may_not_answer_is_refused(mia, to, sentence):
     assert holder_of("q") == "mia"
 
 
+def test_who_may_only_read_it_hands_over_nothing(mia):
+    ann = make_user("ann")
+    start_run(by=ann)
+    ask("q", tags=child_of("run-1"), groups=["finance"])
+
+    refused = client_of(ann).post(f"{task_url('q')}hand-over/", {"to": "mia"})
+
+    assert refused.status_code == 403
+    assert "for others to answer" in refused.text
+    assert holder_of("q") is None
+
+
+@pytest.mark.parametrize("why", ["cannot sign in", "is not asked any more"])
+def test_what_somebody_has_who_cannot_answer_it_is_free_to_answer(mia, jon, people, why):
+    ask("q", groups=["finance"])
+    mia.post(f"{task_url('q')}claim/")
+    assert answer(jon, "q").status_code == 403
+    if why == "cannot sign in":
+        people["mia"].is_active = False
+        people["mia"].save()
+    else:
+        people["mia"].groups.clear()
+
+    assert answer(jon, "q").status_code == 303
+
+
 def test_what_is_over_is_not_taken_on(people):
     ask("q", groups=["finance"])
     settle("q")
@@ -346,3 +373,38 @@ def test_the_draft_of_who_gave_it_back(mia, jon, follows):
     jon.post(f"{task_url('q')}claim/")
 
     assert Draft.objects.get().user.username == ("jon" if follows else "mia")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("way", ["claim", "hand over"])
+def test_nobody_answers_what_another_has_just_taken_on(way):
+    mia, jon, ann = (make_user(name, groups=("finance",)) for name in ("mia", "jon", "ann"))
+    ask("q", groups=["finance"])
+
+    def take():
+        return claim("q", Actor(mia)) if way == "claim" else hand_over("q", Actor(ann), mia)
+
+    def try_it():
+        with pytest.raises(RefusedError, match="has taken this on"):
+            decide("q", Actor(jon), Answer("approve"))
+
+    while_others(take, try_it)
+
+    assert holder_of("q") == "mia"
+    assert Promise.objects.get(pk="q").state == PromiseState.PENDING
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.timeout(60)
+def test_nobody_takes_on_what_another_has_just_answered():
+    mia, jon = (make_user(name, groups=("finance",)) for name in ("mia", "jon"))
+    ask("q", groups=["finance"])
+
+    def try_it():
+        with pytest.raises(RefusedError, match="This is over"):
+            claim("q", Actor(jon))
+
+    while_others(lambda: decide("q", Actor(mia), Answer("approve")), try_it)
+
+    assert holder_of("q") is None

@@ -9,17 +9,22 @@ import time_machine
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
+from dashboard import bulk
 from dashboard.answering import Actor, Answer
 from dashboard.channels.announcing import announce
 from dashboard.decisions import decide
+from dashboard.delegations import delegate
 from dashboard.drafts import keep_fields
 from dashboard.links import make_link
-from dashboard.models import Action, AuditEntry, Comment, Draft, HumanTask
+from dashboard.models import Action, AuditEntry, BulkJob, Comment, Draft, HumanTask
 from dashboard.rights import RefusedError
+from durable.clock import now_ms
 from durable.models import Promise
+from durable.protocol.states import PromiseState
 from tests.dashboard.calling import Program
 from tests.dashboard.outside import mail_server, mailers_of
 from tests.dashboard.people import (
+    HOUR_MS,
     answer,
     ask,
     child_of,
@@ -31,7 +36,7 @@ from tests.dashboard.people import (
     task_url,
     unpack,
 )
-from tests.dashboard.races import at_once
+from tests.dashboard.races import at_once, while_others
 
 pytestmark = pytest.mark.django_db
 
@@ -214,6 +219,29 @@ def test_the_requester_sees_but_does_not_answer(mia, asker, settings):
     by_program = Program(ann).answer("q")
     assert by_program.status_code == 403
     assert "it takes a second person" in by_program.json()["detail"]
+    taken = asker.post(f"{task_url('q')}claim/")
+    assert taken.status_code == 403
+    assert "it takes a second person" in taken.text
+    given = mia.post(f"{task_url('q')}hand-over/", {"to": "ann"})
+    assert given.status_code == 403
+    assert "Ann may not answer this." in given.text
+    assert answer(mia, "q").status_code == 303
+
+
+def test_nor_does_the_requester_among_many(mia, asker):
+    ann, boss = User.objects.get(username="ann"), make_user("boss")
+    ends_at = now_ms() + HOUR_MS
+    delegate(Actor(ann), boss, starts_at=now_ms() - 1, ends_at=ends_at)
+    ask("q", tags=child_of("run-1"), users=["ann", "mia"], type="x")
+    with pytest.raises(RefusedError, match="None of these"):
+        bulk.prepare(Actor(ann), ids=["q"])
+    for user in (boss, ann):  # the second as if it had been gathered before
+        job = bulk.prepare(Actor(boss), ids=["q"])
+        BulkJob.objects.filter(pk=job.pk).update(user=user, answer="approve", started_at=1)
+
+        assert bulk.answer_some(str(job.pk)) == 0
+
+        assert "it takes a second person" in job.items.get(result="refused").problem
     assert answer(mia, "q").status_code == 303
 
 
@@ -244,6 +272,51 @@ def test_another_step_takes_another_person(mia):
 
     assert answer(mia, "second").status_code == 403
     assert answer(jon, "second").status_code == 303
+
+
+def test_a_step_takes_another_person_than_whom_a_deputy_answered_for(mia):
+    herself, jon = User.objects.get(username="mia"), make_user("jon")
+    delegate(Actor(herself), jon, starts_at=now_ms() - 1, ends_at=now_ms() + HOUR_MS)
+    for name in ("first", "late"):
+        ask(name, users=["mia"])
+    settle("late")
+    assert answer(client_of(jon), "first").status_code == 303
+    assert answer(client_of(jon), "late").status_code == 409
+    for name in ("first", "late"):
+        ask(f"after {name}", users=["mia", "jon"], separation={"others": [name]})
+
+    for client in (mia, client_of(jon)):
+        assert answer(client, "after first").status_code == 403
+    # What was not used binds nobody.
+    assert answer(mia, "after late").status_code == 303
+
+
+def test_a_requester_does_not_answer_for_another_either(mia, asker):
+    herself, ann = User.objects.get(username="mia"), User.objects.get(username="ann")
+    delegate(Actor(herself), ann, starts_at=now_ms() - 1, ends_at=now_ms() + HOUR_MS)
+    ask("q", tags=child_of("run-1"), users=["mia"])
+
+    refused = answer(asker, "q")
+
+    assert refused.status_code == 403
+    assert "it takes a second person" in refused.text
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.timeout(60)
+def test_a_step_waits_for_an_answer_to_the_one_before():
+    mia, jon = make_user("mia"), make_user("jon")
+    delegate(Actor(mia), jon, starts_at=now_ms() - 1, ends_at=now_ms() + HOUR_MS)
+    ask("first", users=["mia"])
+    ask("second", users=["mia"], separation={"others": ["first"]})
+
+    def try_it():
+        with pytest.raises(RefusedError, match="takes another person"):
+            decide("second", Actor(mia), Answer("approve"))
+
+    while_others(lambda: decide("first", Actor(jon), Answer("approve")), try_it)
+
+    assert Promise.objects.get(pk="second").state == PromiseState.PENDING
 
 
 @pytest.mark.django_db(transaction=True)

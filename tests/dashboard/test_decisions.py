@@ -3,12 +3,18 @@ from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import DatabaseError
 
 import durable
 from dashboard import decisions
+from dashboard.answering import NoSuchQuestionError
 from dashboard.decisions import Actor, Answer, Verdict, decide
+from dashboard.delegations import delegate, revoke
 from dashboard.models import Action, AuditEntry, HumanTask
+from dashboard.permissions import visible_to
+from dashboard.rights import RefusedError
+from dashboard.votes import lock_questions
 from durable.clock import now_ms
 from durable.models import Promise
 from durable.protocol.states import PromiseState
@@ -16,18 +22,20 @@ from durable.workflow.decisions import read as read_decision
 from durable.workflow.results import Result
 from tests.dashboard.calling import Program
 from tests.dashboard.people import (
+    HOUR_MS,
     answer,
     ask,
     ask_bare,
     client_of,
     create,
+    iso,
     make_operator,
     make_user,
     settle,
     task_url,
     unpack,
 )
-from tests.dashboard.races import at_once
+from tests.dashboard.races import at_once, while_others
 
 pytestmark = pytest.mark.django_db
 
@@ -290,6 +298,17 @@ def test_answer_after_the_deadline_is_late(mia):
     assert "Expired without an answer" in response.text
 
 
+def test_answer_after_its_own_expiry_is_refused_although_nobody_has_ended_it_yet(mia):
+    ask("q", users=["mia"], expires=iso(1), on_expiry="approve")
+    HumanTask.objects.update(expires_at=now_ms() - 1)
+
+    refused = answer(mia, "q", "reject")
+
+    assert refused.status_code == 403
+    assert "the time to answer has run out" in refused.text
+    assert promise_of("q").state == PromiseState.PENDING
+
+
 def test_wrong_form_is_late_as_well(mia):
     ask("q", users=["mia"])
     settle("q")
@@ -350,6 +369,15 @@ def test_decide_refuses_whom_the_question_is_not_for():
 
     with pytest.raises(decisions.NoSuchQuestionError):
         decide("q", Actor(eve), Answer(Action.APPROVE))
+
+
+def test_decide_asks_for_a_comment_that_is_needed_whatever_came_before_it():
+    user = make_user("mia")
+    ask("q", users=["mia"], answers=["approve", {"name": "reject", "comment": "required"}])
+
+    with pytest.raises(RefusedError, match="needs a comment"):
+        decide("q", Actor(user), Answer("reject"))
+    assert decide("q", Actor(user), Answer("reject", "wrong amount")) is Verdict.SETTLED
 
 
 def test_promise_that_is_no_question_cannot_be_settled_here():
@@ -499,3 +527,35 @@ def test_what_the_rules_of_today_refuse_breaks_no_page_and_can_only_be_rejected(
     assert "it can only be rejected" in refused.text
     assert answer(mia, "q", "reject").status_code == 303
     assert promise_of("q").state == PromiseState.REJECTED
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("lost", ["right", "group", "delegation"])
+def test_rights_are_those_of_the_moment_at_which_nobody_is_waited_for(lost):
+    jon = make_user("jon", rights=("settle_any",) if lost == "right" else ())
+    mia = make_user("mia", groups=("finance",))
+    ask("q", users=["mia"] if lost == "delegation" else [], groups=["finance"])
+    if lost == "group":
+        jon.groups.set(mia.groups.all())
+    elif lost == "delegation":
+        away = delegate(Actor(mia), jon, starts_at=now_ms() - 1, ends_at=now_ms() + HOUR_MS)
+    assert visible_to(jon).exists()  # what a request looked up before is not what counts
+
+    def take_away():
+        lock_questions(["q"])
+        if lost == "right":
+            User.objects.get(username="jon").user_permissions.clear()
+        elif lost == "group":
+            User.objects.get(username="jon").groups.clear()
+        else:
+            revoke(away, Actor(mia))
+
+    def try_it():
+        with pytest.raises(NoSuchQuestionError):
+            decide("q", Actor(jon), Answer("approve"))
+
+    while_others(take_away, try_it)
+
+    assert promise_of("q").state == PromiseState.PENDING
+    assert not AuditEntry.objects.filter(target="q").exists()

@@ -3,7 +3,7 @@
 from random import Random
 
 import pytest
-from django.contrib.auth.models import Group, Permission
+from django.contrib.auth.models import Group, Permission, User
 from django.core.exceptions import ValidationError
 
 from dashboard.answering import Actor
@@ -11,7 +11,7 @@ from dashboard.delegations import delegate, revoke
 from dashboard.descriptions.policy import Kind, read_policy
 from dashboard.descriptions.reading import DescriptionError
 from dashboard.models import Action, AuditEntry, Delegation, HumanTask, Vote
-from dashboard.policies import policy_of, progress_of
+from dashboard.policies import policy_of, progress_of, whose_turn
 from dashboard.rights import deputies_of
 from durable.clock import now_ms
 from durable.models import Promise
@@ -28,6 +28,7 @@ from tests.dashboard.people import (
     unpack,
 )
 from tests.dashboard.policies import any_policy
+from tests.dashboard.races import at_once, while_others
 
 pytestmark = pytest.mark.django_db
 
@@ -96,6 +97,23 @@ def test_an_ended_delegation_ends_at_once(mia, jon):
     assert [one.action for one in acts] == [Action.DELEGATE, Action.REVOKE]
 
 
+def test_nobody_stands_in_for_who_can_no_longer_sign_in(mia, jon):
+    go_away(mia, jon)
+    ask("q", users=["mia"])
+    User.objects.filter(pk=mia.pk).update(is_active=False)
+
+    assert answer(client_of(jon), "q").status_code == 404
+
+
+def test_who_is_asked_as_well_answers_for_themself(mia, jon):
+    go_away(mia, jon)
+    ask("q", users=["mia", "jon"])
+
+    assert answer(client_of(jon), "q").status_code == 303
+
+    assert "on_behalf_of" not in unpack(Promise.objects.get(pk="q").value_data)
+
+
 def test_only_what_the_group_is_asked(mia, jon):
     go_away(mia, jon, group=mia.groups.get())
     ask("mine", users=["mia"])
@@ -139,6 +157,58 @@ def test_no_loops_and_no_nonsense(mia, jon):
             go_away(jon, deputy, start=start, end=end)
     with pytest.raises(ValidationError, match="not a member"):
         go_away(jon, make_user("y"), group=mia.groups.get())
+
+
+def test_no_loops_of_more_than_two(mia, jon):
+    ann, bob = make_user("ann"), make_user("bob")
+    go_away(mia, jon, start=0, end=3)
+    go_away(jon, ann, start=2, end=5)
+    go_away(jon, bob, start=4, end=5)
+    go_away(ann, bob, start=0, end=5)
+
+    for deputy in (mia, jon, ann):
+        sentence = "has chosen you" if deputy == ann else "those who stand in for them lead back"
+        with pytest.raises(ValidationError, match=sentence):
+            go_away(bob, deputy, start=1, end=3)
+    # At no one time is everybody of the circle away.
+    go_away(bob, mia, start=0, end=1.5)
+    go_away(bob, mia, start=3.5, end=3.9)
+    one, two, three = (make_user(name) for name in ("one", "two", "three"))
+    go_away(one, two, start=0, end=2)
+    go_away(two, three, start=3, end=5)
+    go_away(three, one, start=0, end=5)
+    ended = go_away(ann, make_user("x"))
+    revoke(ended, Actor(ann))
+    go_away(User.objects.get(username="x"), ann)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("size", [2, 3])
+def test_no_loop_comes_of_many_who_go_away_at_once(size):
+    people = [make_user(f"user{number}") for number in range(size)]
+
+    def act(number):
+        try:
+            return go_away(people[number], people[(number + 1) % size])
+        except ValidationError:
+            return None
+
+    made = at_once(size, act)
+
+    assert sum(one is not None for one in made) == Delegation.objects.count() == size - 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.timeout(60)
+def test_a_delegation_that_is_just_made_is_seen_by_the_next(mia, jon):
+    def try_it():
+        with pytest.raises(ValidationError, match="has chosen you as deputy"):
+            go_away(jon, mia)
+
+    while_others(lambda: go_away(mia, jon), try_it)
+
+    assert Delegation.objects.get().principal == mia
 
 
 def test_a_deputy_of_the_requester_may_not_answer_either(mia, jon):
@@ -293,6 +363,27 @@ def test_a_deputy_of_two_answers_for_the_one_who_may(mia, jon):
     task = HumanTask.objects.get(pk="asked")
     assert deputies_of(task, [ann]) == [jon]
     assert deputies_of(task, [mia]) == []
+
+
+@pytest.mark.parametrize("end", ["deactivated", "deleted"])
+def test_what_a_deputy_said_counts_no_longer_once_they_are_gone(mia, jon, end):
+    go_away(mia, jon)
+    policy = {"all_of": [{"user": "mia"}, {"user": "ann"}]}
+    ask("q", policy=policy, proposal={"sum": 1}, editable=["/sum"])
+    answer(client_of(jon), "q", filled="1", **{"values/sum": "5"})
+    assert progress_of(HumanTask.objects.get(), now_ms()).approved == 1
+
+    if end == "deactivated":
+        User.objects.filter(pk=jon.pk).update(is_active=False)
+    else:
+        jon.delete()
+
+    assert progress_of(HumanTask.objects.get(), now_ms()).approved == 0
+    assert whose_turn(HumanTask.objects.get(), [mia], now_ms()) == [mia]
+    answer(client_of(make_user("ann")), "q")
+    assert Promise.objects.get(pk="q").state == PromiseState.PENDING
+    answer(client_of(mia), "q")
+    assert Promise.objects.get(pk="q").state == PromiseState.RESOLVED
 
 
 @pytest.mark.parametrize("named", [["mia"], ["mia", "jon"]])

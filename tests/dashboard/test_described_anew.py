@@ -15,7 +15,7 @@ from durable.models import Promise
 from durable.protocol.states import PromiseState
 from tests.dashboard.calling import Program
 from tests.dashboard.people import ask_bare, client_of, make_operator, make_user, settle
-from tests.dashboard.races import at_once
+from tests.dashboard.races import at_once, while_others
 
 pytestmark = pytest.mark.django_db
 
@@ -153,6 +153,23 @@ def test_an_answer_that_was_checked_before_counts_only_for_what_it_was_checked_w
         assert (status, verdict) in {(409, "settled"), (200, "outdated")}
         title = HumanTask.objects.get(pk=promise_id).title
         assert title == ("Pay 4" if verdict == "settled" else "Pay 4000")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.timeout(60)
+def test_what_takes_another_person_since_a_moment_is_read_again(asker, mia):
+    for name in ("first", "second"):
+        ask_bare(name)
+    asker.describe("second", users=["mia"])
+
+    def try_it():
+        with pytest.raises(OutdatedError):
+            decide("second", Actor(mia), Answer("approve"))
+
+    others = {"others": ["first"]}
+    while_others(lambda: asker.describe("second", users=["mia"], separation=others), try_it)
+
+    assert state("second") == PromiseState.PENDING
 
 
 @pytest.mark.django_db(transaction=True)

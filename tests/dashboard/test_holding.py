@@ -16,6 +16,7 @@ from dashboard.api import tokens
 from dashboard.bulk import answer_some
 from dashboard.channels.announcing import announce
 from dashboard.decisions import decide
+from dashboard.delegations import delegate
 from dashboard.links import url_for
 from dashboard.models import (
     Action,
@@ -30,12 +31,14 @@ from dashboard.models import (
     Vote,
 )
 from dashboard.rights import RefusedError
+from durable.clock import now_ms
 from durable.models import Promise
 from durable.protocol.states import PromiseState
 from durable.store.registry import close_store
 from tests.crash.test_kill import free_port
 from tests.dashboard.calling import Program
 from tests.dashboard.people import (
+    HOUR_MS,
     answer,
     ask,
     client_of,
@@ -64,6 +67,12 @@ def mia() -> Client:
 @pytest.fixture
 def jon() -> Client:
     return client_of(make_user("jon", first_name="Jon"))
+
+
+def go_away(principal: str, deputy: str) -> None:
+    people = User.objects.in_bulk([principal, deputy], field_name="username")
+    ends_at = now_ms() + HOUR_MS
+    delegate(Actor(people[principal]), people[deputy], starts_at=now_ms() - 1, ends_at=ends_at)
 
 
 def state_of(promise_id: str = "q") -> str:
@@ -286,6 +295,37 @@ def test_another_step_takes_another_person_while_the_answer_is_on_its_way(mia, j
     assert "it takes another person here" in refused.text
     mia.post(f"{task_url('first')}take-back/")
     assert answer(mia, "second").status_code == 303
+
+
+def test_so_it_does_of_whom_a_deputy_is_about_to_answer_for(mia, jon):
+    ask("first", users=["mia"], undo=10)
+    ask("second", users=["mia", "jon"], separation={"others": ["first"]})
+    go_away("mia", "jon")
+    assert answer(jon, "first").status_code == 303
+    assert state_of("first") == PromiseState.PENDING
+
+    for person in (mia, jon):
+        refused = answer(person, "second")
+        assert refused.status_code == 403
+        assert "it takes another person here" in refused.text
+    jon.post(f"{task_url('first')}take-back/")
+    assert answer(mia, "second").status_code == 303
+
+
+def test_the_word_of_a_person_stands_before_one_of_their_deputy_that_was_on_its_way(mia, jon):
+    ask("q", undo=10, policy={"all_of": [{"user": "mia"}, {"user": "ann"}]})
+    make_user("ann")
+    go_away("mia", "jon")
+    answer(jon, "q")
+    HeldAnswer.objects.update(held_at=F("held_at") - 1)
+    herself = User.objects.get(username="mia")
+    decide("q", Actor(herself, SignIn.SLACK), Answer("approve", comment="mine"))
+
+    assert send() == "refused"
+
+    vote = Vote.objects.get()
+    assert (vote.comment, vote.cast_by) == ("mine", None)
+    assert "Mia has answered this themself." in jon.get(task_url("q")).text
 
 
 def test_late_is_late_at_once(mia):

@@ -1,4 +1,5 @@
 import pytest
+from django.contrib.auth.models import Permission
 
 from dashboard.answering import Actor
 from dashboard.delegations import delegate
@@ -14,7 +15,7 @@ from dashboard.policies import (
 from dashboard.rights import Capacity
 from durable.clock import now_ms
 from durable.models import Promise
-from tests.dashboard.people import HOUR_MS, answer, ask, client_of, make_user
+from tests.dashboard.people import HOUR_MS, answer, ask, client_of, make_operator, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -164,6 +165,30 @@ def test_whoever_left_does_not_count_any_more(mia, jon):
     assert progress().approved == 0
     vote(jon)
     assert state() == "pending"
+
+
+@pytest.mark.parametrize("policy", [TWO_OF_FINANCE, {"anyone": True, "count": 2}])
+def test_whoever_is_not_asked_any_more_does_not_count_either(mia, jon, policy):
+    ask(policy=policy, groups=["finance"], permission="signoff.view_executions")
+    boss = make_operator("boss")
+    vote(mia)
+    assert progress().approved == 1
+
+    finance = mia.groups.get()
+    mia.groups.clear()
+
+    assert progress().approved == 0
+    vote(jon)
+    assert state() == "pending"
+    if "anyone" in policy:  # a right, or that to answer any, does as well
+        mia.user_permissions.set(Permission.objects.filter(codename="view_executions"))
+        assert progress().approved == 2
+        mia.user_permissions.clear()
+        vote(boss)
+    else:
+        mia.groups.add(finance)
+        vote(mia)
+    assert state() == "resolved"
 
 
 def test_whoever_has_the_right_counts(mia):

@@ -5,7 +5,8 @@ import re
 import pytest
 from django.contrib.auth.models import User
 
-from dashboard.answering import Actor
+from dashboard.answering import Actor, Answer, Verdict
+from dashboard.decisions import decide, recount
 from dashboard.delegations import delegate
 from dashboard.models import Action, AuditEntry, HeldAnswer, HumanTask, Vote
 from dashboard.policies import standing_of_each
@@ -22,9 +23,11 @@ from tests.dashboard.people import (
     iso,
     make_operator,
     make_user,
+    settle,
     task_url,
     unpack,
 )
+from tests.dashboard.races import while_others
 
 pytestmark = pytest.mark.django_db
 
@@ -92,6 +95,18 @@ def test_a_vote_changes_until_it_is_settled(mia, jon):
         (Action.VOTE, "reject"),
         (Action.VOTE, "approve"),
     ]
+
+
+def test_a_vote_sent_again_does_not_take_back_what_was_said_since(mia, jon):
+    ask("q", policy=BOTH | {"reject": {"count": 2}})
+    answer(mia, "q", request_key="one")
+    answer(mia, "q", "reject", request_key="two", comment="no")
+
+    assert answer(mia, "q", request_key="one").status_code == 303
+
+    vote = Vote.objects.get()
+    assert (vote.answer, vote.comment) == ("reject", "no")
+    assert AuditEntry.objects.filter(target="q").count() == 2
 
 
 def test_a_vote_after_the_end_is_late(mia, jon):
@@ -353,3 +368,34 @@ def test_those_who_may_settle_any_have_no_vote(mia):
 
     assert "it takes others first" in boss.get(task_url("q")).text
     assert answer(boss, "q").status_code == 403
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.timeout(60)
+def test_votes_are_not_counted_again_while_one_of_them_changes(monkeypatch):
+    user = make_user("mia")
+    fallback = {"user": "mia", "after": "PT4H"}
+    ask("q", policy={"any_of": [BOTH, fallback], "reject": {"count": 2}})
+    assert decide("q", Actor(user), Answer("approve")) is Verdict.VOTED
+    later = now_ms() + 4 * HOUR_MS + 1
+    monkeypatch.setattr("dashboard.decisions.now_ms", lambda: later)
+
+    settled = while_others(
+        lambda: decide("q", Actor(user), Answer("reject")),
+        lambda: recount(HumanTask.objects.get(pk="q")),
+    )
+
+    assert not settled
+    assert state_of("q") == PromiseState.PENDING
+
+
+def test_votes_are_not_counted_again_once_it_is_over(mia, monkeypatch):
+    ask("q", policy={"any_of": [BOTH, {"user": "mia", "after": "PT4H"}]})
+    answer(mia, "q")
+    task = HumanTask.objects.get(pk="q")
+    settle("q", PromiseState.REJECTED_CANCELED)
+    later = now_ms() + 4 * HOUR_MS + 1
+    monkeypatch.setattr("dashboard.decisions.now_ms", lambda: later)
+
+    assert not recount(task)
+    assert state_of("q") == PromiseState.REJECTED_CANCELED

@@ -20,13 +20,17 @@ type Verdict = Literal["approved", "rejected"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """Somebody who may answer: by what policies name them, and what people call them."""
+    """Somebody by what policies name them, and what people call them.
+
+    is_asked: whether they may answer the question at all, as far as the policy wants to know.
+    """
 
     user_id: object
     user_name: str
     groups: frozenset[str] = frozenset()
     permissions: frozenset[str] = frozenset()
     name: str = ""
+    is_asked: bool = True
 
     def __str__(self) -> str:
         return self.name or self.user_name
@@ -146,7 +150,7 @@ def matches(leaf: Leaf, person: Person) -> bool:
         case Kind.PERMISSION:
             return leaf.name in person.permissions
         case _:
-            return True
+            return person.is_asked
 
 
 def can_ever_be_filled(policy: Policy) -> bool:
