@@ -107,7 +107,6 @@ class Tree:
     lines: list[Line | Pager]
     axis: Axis
     ticks: list[Tick]
-    is_small: bool
 
 
 def read_tree(root: Promise, now: int, view: View, fleet: Fleet) -> Tree:
@@ -133,7 +132,7 @@ def read_tree(root: Promise, now: int, view: View, fleet: Fleet) -> Tree:
             line.segments = axis.segments(line.entry.bars)
         else:
             line.cells = axis.strip(line.entry.cells)
-    return Tree(lines, axis, axis.ticks(), is_small)
+    return Tree(lines, axis, axis.ticks())
 
 
 def _drawn(lines: Iterable[Line | Pager]) -> Iterator[Line]:
