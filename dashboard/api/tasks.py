@@ -26,7 +26,8 @@ from dashboard.inbox_queries import (
 )
 from dashboard.masking import mask_description
 from dashboard.models import Comment
-from dashboard.panels import Event, Panel, read_panel
+from dashboard.panels import Panel, read_panel
+from dashboard.question_history import Event
 from dashboard.wording import label_of
 from durable.clock import now_ms
 
