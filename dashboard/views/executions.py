@@ -20,10 +20,12 @@ from dashboard.answering import Actor
 from dashboard.cancellation import cancel as cancel_execution
 from dashboard.cancellation import foresee
 from dashboard.details import Detail, Header, read_detail, read_header
+from dashboard.execution_list import Cursor, Filters, list_executions
 from dashboard.history import Place, read_history
 from dashboard.models import Place as ListPlace
+from dashboard.open_parts import read_fleet
 from dashboard.permissions import CANCEL_EXECUTIONS, VIEW_EXECUTIONS, visible_to
-from dashboard.queries import Cursor, Filters, find_root, list_executions, read_fleet
+from dashboard.queries import find_root
 from dashboard.saved_views import UNFILTERED, Strip, first_url
 from dashboard.states import BY_SLUG, Status
 from dashboard.tree_rows import MAX_OPEN, ancestors_of

@@ -388,7 +388,7 @@ def test_empty_list_says_how_to_begin(viewer):
 
 
 def test_pages_hold_while_executions_are_started(viewer, monkeypatch):
-    monkeypatch.setattr("dashboard.queries.PAGE_SIZE", 3)
+    monkeypatch.setattr("dashboard.execution_list.PAGE_SIZE", 3)
     for number in range(8):
         start(f"e-{number}")
         pass_time()
@@ -407,7 +407,7 @@ def test_pages_hold_while_executions_are_started(viewer, monkeypatch):
 
 
 def test_executions_of_the_same_moment_are_all_on_some_page(viewer, monkeypatch):
-    monkeypatch.setattr("dashboard.queries.PAGE_SIZE", 2)
+    monkeypatch.setattr("dashboard.execution_list.PAGE_SIZE", 2)
     names = [f"e-{number}" for number in range(5)]
     send(*(factories.PromiseCreate(n, 2**50, tags={"resonate:target": "a"}) for n in names))
 
