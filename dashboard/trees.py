@@ -9,8 +9,9 @@ from dashboard.graph import Axis, Bar, Cell, Segment, Tick
 from dashboard.masking import secrets_of
 from dashboard.payloads import PREVIEW_SOURCE, preview
 from dashboard.queries import end_of, status_of
-from dashboard.states import Kind, Status
-from dashboard.tree_rows import PAGE, Branch, Entry, Group, Node, TreeReader, pending_status
+from dashboard.states import Kind, Status, pending_status
+from dashboard.tree_entries import Branch, Entry, Group, Node
+from dashboard.tree_rows import PAGE, TreeReader
 from dashboard.waiting import Fleet, Run
 from durable.models import Promise, TaskEvent
 
