@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from dashboard.answering import Actor
+from dashboard.auditing import MAX_REASON
 from dashboard.cancellation import cancel as cancel_execution
 from dashboard.cancellation import foresee
 from dashboard.details import Detail, Header, read_detail, read_header
@@ -40,7 +41,6 @@ EXECUTION = "dashboard/executions/execution.html"
 CANCEL = "dashboard/executions/cancel.html"
 
 TIMELINE, HISTORY = "timeline", "history"
-MAX_REASON = 2000
 
 for_operators = for_holders_of(VIEW_EXECUTIONS)
 
