@@ -13,8 +13,8 @@ from dashboard.api.problems import ProblemError, not_found, refuse
 from dashboard.api.values import instant, moment
 from dashboard.auditing import MAX_REASON
 from dashboard.details import read_detail, read_header
+from dashboard.execution_history import Place, read_history
 from dashboard.execution_list import Cursor, Execution, Filters, list_executions
-from dashboard.history import Place, read_history
 from dashboard.open_parts import read_fleet
 from dashboard.payloads import Failure, Payload
 from dashboard.permissions import CANCEL_EXECUTIONS, VIEW_EXECUTIONS, has

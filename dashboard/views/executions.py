@@ -21,8 +21,8 @@ from dashboard.auditing import MAX_REASON
 from dashboard.cancellation import cancel as cancel_execution
 from dashboard.cancellation import foresee
 from dashboard.details import Detail, Header, read_detail, read_header
+from dashboard.execution_history import Place, read_history
 from dashboard.execution_list import Cursor, Filters, list_executions
-from dashboard.history import Place, read_history
 from dashboard.models import Place as ListPlace
 from dashboard.open_parts import read_fleet
 from dashboard.permissions import CANCEL_EXECUTIONS, VIEW_EXECUTIONS, visible_to

@@ -763,7 +763,7 @@ def test_history_of_one_step(viewer, order):
 
 def test_history_has_pages(viewer, order, monkeypatch):
     whole = events(html(viewer.get("/executions/order-1/?tab=history")))
-    monkeypatch.setattr("dashboard.history.PAGE", 2)
+    monkeypatch.setattr("dashboard.execution_history.PAGE", 2)
 
     seen, url = [], "/executions/order-1/?tab=history"
     while url:
