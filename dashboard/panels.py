@@ -16,15 +16,13 @@ from dashboard.drafts import read_draft, to_query
 from dashboard.forms import DecisionForm, form_for
 from dashboard.inbox_queries import (
     TO_ANSWER,
-    Outcome,
     Shown,
     deciders_of,
     facts_of,
     next_task,
-    outcome_of,
-    with_outcome,
 )
 from dashboard.models import NO_DUE, Comment, HeldAnswer, HumanTask, Vote
+from dashboard.outcomes import Outcome, outcome_of, with_outcome
 from dashboard.people import find_user, name_of, starter_id, starter_of
 from dashboard.permissions import (
     MAKE_LINKS,

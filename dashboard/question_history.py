@@ -8,8 +8,8 @@ from django.utils.translation import gettext_lazy as _
 from dashboard import wording
 from dashboard.auditing import REFUSED
 from dashboard.descriptions.proposal import Row, side_by_side
-from dashboard.inbox_queries import Outcome
 from dashboard.models import ANSWERS, Action, AuditEntry, HumanTask, TargetKind
+from dashboard.outcomes import Outcome
 from dashboard.permissions import AnyUser
 from dashboard.timetables import events_of
 from dashboard.wording import Text
