@@ -6,17 +6,10 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from dashboard.masking import mask_tags, secrets_of
+from dashboard.open_parts import awaited_by, reasons
 from dashboard.payloads import NOTHING, Failure, Payload, call_of, decode, failure_of
-from dashboard.queries import (
-    awaited_by,
-    end_of,
-    names_of_starters,
-    reasons,
-    rows,
-    status_of,
-)
-from dashboard.states import Kind, Status
-from dashboard.tree_rows import pending_status
+from dashboard.queries import end_of, names_of_starters, rows, status_of
+from dashboard.states import Kind, Status, pending_status
 from dashboard.waiting import Fleet, Reason, Run
 from durable.models import Promise, Task
 from durable.protocol import tags

@@ -70,7 +70,6 @@ class Break(NamedTuple):
     number: int
     x: str
     width: str
-    center: str
     length: int
     is_folded: bool
 
@@ -132,14 +131,7 @@ class Axis:
     def _break(self, number: int, gap: tuple[int, int], *, is_folded: bool) -> Break:
         begin, stop = gap
         left, right = self.place(begin), self.place(stop)
-        return Break(
-            number,
-            percent(left),
-            percent(right - left),
-            percent((left + right) / 2),
-            stop - begin,
-            is_folded,
-        )
+        return Break(number, percent(left), percent(right - left), stop - begin, is_folded)
 
     def place(self, instant: int) -> float:
         """Return where an instant is, in percent; what lies outside is at the edge."""

@@ -7,21 +7,21 @@ from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
 from django.db import connections, models
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.expressions import RawSQL
-from django.db.models.functions import JSONObject
 from django.utils.functional import Promise as LazyText
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from dashboard import belongings, delegations, turns, wording
+from dashboard import belongings, delegations, turns
 from dashboard.attendance import due_of
 from dashboard.descriptions import Fact
 from dashboard.descriptions.policy import Progress
 from dashboard.inbox_filters import Filters
 from dashboard.inbox_order import Bucket, Cursor, Selection, bucket_of, read_in_order, waits_at
 from dashboard.masking import mask_description
-from dashboard.models import DECISIONS, Action, AuditEntry, Decider, HumanTask, SignIn, Vote
+from dashboard.models import Decider, HumanTask, Vote
+from dashboard.outcomes import Outcome, decisions, outcome_of, with_outcome
 from dashboard.people import name_of, starter_of
 from dashboard.permissions import (
     AnyUser,
@@ -39,9 +39,7 @@ from dashboard.policies import Standing, standing_of_each
 from dashboard.shared_sets import SharedSets
 from dashboard.snoozing import is_snoozed, was_snoozed
 from dashboard.statements import NOW, SINCE, Moment, Statement, compiled, filled
-from dashboard.timetables import ending_of, expiries
 from durable.conf import database_alias
-from durable.protocol.states import PromiseState
 
 PAGE_SIZE = 50
 COUNT_LIMIT = 1000
@@ -70,11 +68,6 @@ class Tab(models.TextChoices):
 _PRIVILEGED = frozenset({Tab.UNASSIGNED, Tab.ALL})
 _INDEXED = ("priority", "due_at", "created_at", "pk")
 _WAYS = {Tab.MINE: By.NAME, Tab.GROUPS: By.GROUP}
-_ELSEWHERE: Mapping[str, LazyText] = {
-    SignIn.LINK: _("by a personal link"),
-    SignIn.SLACK: _("in Slack"),
-    SignIn.TOKEN: _("by a program"),
-}
 _WIDE = frozenset({Tab.WAITING, Tab.SNOOZED})
 """Here is also what somebody sees and others answer."""
 _ASIDE = frozenset({*_WIDE, Tab.DONE})
@@ -92,42 +85,6 @@ def tabs_of(user: AnyUser) -> list[Tab]:
 def tab_named(name: str, tabs: Sequence[Tab]) -> Tab:
     """Return one of the tabs by its name, or the first for one that is not among them."""
     return next((tab for tab in tabs if tab.value == name), tabs[0])
-
-
-class Outcome(NamedTuple):
-    """How a question ended. ``by`` is empty unless a person answered; ``way`` says where else."""
-
-    kind: str
-    at: int
-    by: str = ""
-    is_mine: bool = False
-    comment: str = ""
-    ending: str | LazyText = ""
-    answer: str = ""
-    label: str = ""
-    way: str | LazyText = ""
-
-    @property
-    def icon(self) -> str:
-        """Name of the icon that goes with it."""
-        return {"approved": "check", "rejected": "x", "expired": "clock", "withdrawn": "ban"}.get(
-            self.kind, "circle-dot"
-        )
-
-    @property
-    def sentence(self) -> str | LazyText:
-        """Say it in a few words, without the time."""
-        if self.by:
-            return wording.outcome_of(self.answer, self.label, by=self.by, is_mine=self.is_mine)
-        match self.kind:
-            case "expired":
-                return self.ending or _("Expired without an answer")
-            case "withdrawn":
-                return _("Withdrawn")
-            case "rejected":
-                return _("Rejected elsewhere")
-            case _:
-                return _("Answered elsewhere")
 
 
 class Card(NamedTuple):
@@ -509,68 +466,9 @@ def _read_done(user: AnyUser, now: int, filters: Filters, after: Cursor | None, 
 
 def done_tasks(user: AnyUser) -> QuerySet[HumanTask]:
     """Return what is over and was a person's to answer, or was answered by them."""
-    answered = [_decisions().filter(actor=user.pk).values("target")]
+    answered = [decisions().filter(actor=user.pk).values("target")]
     tasks = ever_put_to(user, also=answered if may_settle_any(user) else ())
     return tasks.filter(settled_at__isnull=False)
-
-
-def with_outcome(tasks: QuerySet[HumanTask]) -> QuerySet[HumanTask]:
-    """Add what ``outcome_of`` needs: the promise's columns and the decision, if there was one."""
-    decision = (
-        _decisions()
-        .filter(target=OuterRef("pk"))
-        .order_by("-pk")
-        .values(
-            found=JSONObject(
-                actor="actor_id",
-                name="actor_name",
-                action="action",
-                answer="answer",
-                comment="reason",
-                sign_in="sign_in",
-            )
-        )[:1]
-    )
-    return tasks.annotate(
-        promise_state=F("promise__state"),
-        closes_at=F("promise__timeout_at"),
-        closed_at=F("promise__settled_at"),
-        decision=Subquery(decision),
-        has_expired=Exists(expiries()),
-    )
-
-
-def outcome_of(task: Any, user: AnyUser, now: int) -> Outcome | None:
-    """Say how a task from ``with_outcome`` ended; None while it waits."""
-    if task.promise_state == PromiseState.PENDING:
-        return Outcome("expired", task.closes_at) if task.closes_at <= now else None
-    if task.promise_state == PromiseState.REJECTED_TIMEDOUT:
-        return Outcome("expired", task.closed_at)
-    if task.promise_state == PromiseState.REJECTED_CANCELED:
-        return Outcome("withdrawn", task.closed_at)
-    if task.has_expired:
-        return Outcome("expired", task.closed_at, ending=ending_of(task))
-    is_resolved = task.promise_state == PromiseState.RESOLVED
-    if decision := task.decision:
-        return _outcome_of_decision(task, decision, user)
-    return Outcome("answered" if is_resolved else "rejected", task.closed_at)
-
-
-def _outcome_of_decision(task: Any, decision: dict[str, Any], user: AnyUser) -> Outcome:
-    kinds = {Action.APPROVE.value: "approved", Action.REJECT.value: "rejected"}
-    answer, label = decision["answer"], ""
-    if task.described is not None and (option := task.described.answer(answer)) is not None:
-        label = option.label
-    return Outcome(
-        kinds.get(decision["action"], "answered"),
-        task.closed_at,
-        by=decision["name"],
-        is_mine=str(decision["actor"]) == str(user.pk),
-        comment=decision["comment"],
-        answer=answer or decision["action"],
-        label=label,
-        way=_ELSEWHERE.get(decision["sign_in"], ""),
-    )
 
 
 def settled_since(user: AnyUser, now: int, since: int) -> list[Card]:
@@ -652,12 +550,6 @@ def _decider_name(row: Decider) -> str:
     if row.user is not None:
         return name_of(row.user)
     return row.group.name if row.group is not None else row.name
-
-
-def _decisions() -> QuerySet[AuditEntry]:
-    return AuditEntry.objects.using(database_alias()).filter(
-        is_effective=True, action__in=DECISIONS
-    )
 
 
 def _listed(tasks: QuerySet[HumanTask]) -> QuerySet[HumanTask]:

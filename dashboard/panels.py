@@ -1,6 +1,6 @@
 """The decision panel: one question with all that a person needs to answer it, or how it ended."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,35 +10,21 @@ from django.utils.translation import gettext_lazy as _
 
 from dashboard import confirming, held_answers, links, turns, wording
 from dashboard.attendance import due_of
-from dashboard.auditing import REFUSED
 from dashboard.descriptions import Description, Fact
 from dashboard.descriptions.answers import AnswerOption
 from dashboard.descriptions.nodes import words
 from dashboard.descriptions.policy import Progress
-from dashboard.descriptions.proposal import Row, side_by_side
 from dashboard.drafts import read_draft, to_query
 from dashboard.forms import DecisionForm, form_for
 from dashboard.inbox_queries import (
     TO_ANSWER,
-    Outcome,
     Shown,
     deciders_of,
     facts_of,
     next_task,
-    outcome_of,
-    with_outcome,
 )
-from dashboard.models import (
-    ANSWERS,
-    NO_DUE,
-    Action,
-    AuditEntry,
-    Comment,
-    HeldAnswer,
-    HumanTask,
-    TargetKind,
-    Vote,
-)
+from dashboard.models import NO_DUE, Comment, HeldAnswer, HumanTask, Vote
+from dashboard.outcomes import Outcome, outcome_of, with_outcome
 from dashboard.people import find_user, name_of, starter_id, starter_of
 from dashboard.permissions import (
     MAKE_LINKS,
@@ -50,6 +36,7 @@ from dashboard.permissions import (
     visible_to,
 )
 from dashboard.policies import could_help, has_policy, progress_of, wait_for, would_count
+from dashboard.question_history import Event, read_history
 from dashboard.revealing import may_reveal
 from dashboard.rights import (
     ANSWERED_THEMSELF,
@@ -62,29 +49,18 @@ from dashboard.rights import (
     is_unclear,
     may_choose,
 )
-from dashboard.timetables import Entry, events_of, schedule_of, watcher_of
+from dashboard.timetables import Entry, schedule_of, watcher_of
 from dashboard.timetables import sentence as expiry_of
 from dashboard.votes import vote_in_another_place
 from durable.conf import database_alias
 from durable.models import Promise
 from durable.protocol.states import PromiseState
 
-MAX_EVENTS = 50
+MAX_EARLIER = 50
 LINE = 90
 LINES_SHOWN = 20
 
 type Text = str | LazyText
-
-
-class Event(NamedTuple):
-    """One line of the history."""
-
-    at: int
-    icon: str
-    text: Text
-    comment: str = ""
-    is_late: bool = False
-    changes: Sequence[Row] = ()
 
 
 class Round(NamedTuple):
@@ -279,7 +255,7 @@ def read_panel(
         is_overdue=outcome is None and task.is_overdue(now),
         closes_at=task.closes_at if task.closes_at < NO_DUE else None,
         outcome=outcome,
-        history=_history(task, outcome, user),
+        history=read_history(task, outcome, user),
         may_see_run=may_see_run,
         requirements=progress,
         comments=list(task.comments.order_by("written_at", "pk")),
@@ -468,7 +444,7 @@ def _earlier_rounds(task: HumanTask, user: AnyUser, now: int) -> list[Round]:
     """Return the questions that this one asks again, the latest first, as far as they are seen."""
     found: list[Round] = []
     wanted, known = task.previous, {task.pk}
-    while wanted and wanted not in known and len(found) < MAX_EVENTS:
+    while wanted and wanted not in known and len(found) < MAX_EARLIER:
         earlier: Any = with_outcome(visible_to(user).filter(pk=wanted)).first()
         if earlier is None:
             break
@@ -476,84 +452,3 @@ def _earlier_rounds(task: HumanTask, user: AnyUser, now: int) -> list[Round]:
         found.append(Round(earlier, outcome_of(earlier, user, now)))
         wanted = earlier.previous
     return found
-
-
-def _history(task: HumanTask, outcome: Outcome | None, user: AnyUser) -> list[Event]:
-    """Return what happened, newest first."""
-    entries = (
-        AuditEntry.objects.using(database_alias())
-        .filter(target=task.pk, target_kind=TargetKind.TASK, action__in=[*ANSWERS, *_DEEDS])
-        .order_by("-at", "-pk")[:MAX_EVENTS]
-    )
-    events = [_event(task, entry, user) for entry in entries]
-    events += [Event(one.at, one.icon, one.text) for one in events_of(task)]
-    if outcome is not None and not outcome.by:
-        events.append(Event(outcome.at, outcome.icon, outcome.sentence))
-    events.append(Event(task.created_at, "message-square", _("Asked")))
-    return sorted(events, key=lambda event: event.at, reverse=True)
-
-
-_DEEDS: Mapping[str, tuple[str, Text]] = {
-    Action.CLAIM: ("user-check", _("%(name)s took this on")),
-    Action.RELEASE: ("hand", _("%(name)s gave this back")),
-    Action.HAND_OVER: ("user-check", _("%(name)s handed this to %(to)s")),
-    Action.TAKE_BACK: ("corner-up-left", _("%(name)s took an answer back before it was sent")),
-    Action.ASK: ("hourglass", _("%(name)s asked the requester; the deadline stands still")),
-    Action.REPLY: ("clock", _("%(name)s replied; the deadline goes on")),
-    Action.REVEAL: ("key-round", _("%(name)s looked at a secret value")),
-    Action.DESCRIBE: ("file-pen", _("%(name)s said what this asks")),
-}
-
-
-_TALK = frozenset({Action.ASK, Action.REPLY})
-"""What was said then is among the remarks."""
-
-
-def _event(task: HumanTask, entry: AuditEntry, user: AnyUser) -> Event:
-    is_mine = entry.actor_id == user.pk
-    name: Text = _("You") if is_mine else entry.actor_name
-    if entry.on_behalf_of_name:
-        name = _("%(name)s (for %(principal)s)") % {
-            "name": name,
-            "principal": entry.on_behalf_of_name,
-        }
-    icon, text = _deed_of(task, entry, name, is_mine=is_mine)
-    if entry.is_override and task.mistake:
-        text = _("%(deed)s, in spite of a mistake in the description") % {"deed": text}
-    elif entry.is_override:
-        text = _("%(deed)s, in spite of separation of duties") % {"deed": text}
-    return Event(
-        at=int(entry.at.timestamp() * 1000),
-        icon=icon,
-        text=text,
-        comment="" if entry.action in _TALK else entry.reason,
-        is_late=not entry.is_effective,
-        changes=side_by_side(entry.details.get("changes", ())),
-    )
-
-
-def _deed_of(task: HumanTask, entry: AuditEntry, name: Text, *, is_mine: bool) -> tuple[str, Text]:
-    if entry.action == Action.RELEASE and not entry.actor_name:
-        free = _("Free again: %(name)s has not done anything with it for a while")
-        return "hand", free % {"name": entry.state_before}
-    if entry.action in _DEEDS:
-        icon, text = _DEEDS[entry.action]
-        return icon, text % {"name": name, "to": entry.state_after}
-    return _answer_event(task, entry, str(name), is_mine=is_mine)
-
-
-def _answer_event(
-    task: HumanTask, entry: AuditEntry, name: str, *, is_mine: bool
-) -> tuple[str, Text]:
-    answer = entry.answer or entry.action
-    option = None if task.described is None else task.described.answer(answer)
-    label = "" if option is None else option.label
-    if why := entry.details.get(REFUSED):
-        said = {"name": name, "answer": answer if option is None else wording.label_of(option)}
-        text = _("%(name)s wanted to answer “%(answer)s”, which was not used") % said
-        # Why is said to whoever gave it.
-        return "ban", f"{text}. {why}" if is_mine else text
-    if not entry.is_effective:
-        return "clock", wording.late_of(answer, label, by=name)
-    icon = wording.icon_of_name(answer) if option is None else wording.icon_of(option)
-    return icon, wording.deed_of(answer, label, by=name)

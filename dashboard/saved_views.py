@@ -16,7 +16,7 @@ from django.http import QueryDict
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
-from dashboard import auditing, inbox_filters, queries
+from dashboard import auditing, execution_list, inbox_filters
 from dashboard.answering import Actor
 from dashboard.belongings import View, belongings_of
 from dashboard.inbox_queries import tab_named, tabs_of
@@ -108,7 +108,7 @@ def normalised(user: AnyUser, place: Place, given: QueryDict) -> str:
     if any("\0" in str(value) for _name, values in given.lists() for value in values):
         return unfiltered(user, place)
     if place is Place.EXECUTIONS:
-        return queries.Filters.parse(given).query().urlencode()
+        return execution_list.Filters.parse(given).query().urlencode()
     tab = tab_named(given.get("tab", ""), tabs_of(user))
     return urlencode({"tab": tab.value} | inbox_filters.Filters.read(given).words)
 

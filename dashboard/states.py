@@ -1,11 +1,12 @@
 """What a page says about the state of an execution or a step: a word, a mark and a hue."""
 
 from enum import Enum
+from typing import Any, Protocol
 
 from django.utils.functional import Promise as LazyText
 from django.utils.translation import gettext_lazy as _
 
-from durable.protocol.states import PromiseState
+from durable.protocol.states import PromiseState, TaskState
 
 
 class Status(Enum):
@@ -76,3 +77,32 @@ def projected(state: str, timeout_at: int, now: int, *, is_timer: bool) -> Promi
 def settled_status(state: PromiseState) -> Status | None:
     """Return the status of a settled promise; None for a pending one."""
     return SETTLED.get(state)
+
+
+class TaskRow(Protocol):
+    """What is read of a task."""
+
+    @property
+    def state(self) -> Any: ...
+    @property
+    def stuck(self) -> Any: ...
+    @property
+    def expires_at(self) -> Any: ...
+
+
+def pending_status(kind: Kind, task: TaskRow | None, now: int) -> Status:
+    """Return the status of one pending promise; a call has a task."""
+    match kind:
+        case Kind.TIMER:
+            return Status.SLEEPING
+        case Kind.LATENT:
+            return Status.HUMAN
+        case Kind.STEP:
+            return Status.RUNNING
+    if task is None:
+        return Status.QUEUED
+    if task.stuck is not None or task.state == TaskState.HALTED:
+        return Status.STUCK
+    if task.state == TaskState.ACQUIRED and (task.expires_at or 0) > now:
+        return Status.RUNNING
+    return Status.WAITING if task.state == TaskState.SUSPENDED else Status.QUEUED

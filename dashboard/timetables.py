@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from django.db.models import OuterRef, QuerySet
-from django.utils.functional import Promise as LazyText
 from django.utils.translation import gettext_lazy as _
 
 from dashboard.attendance import key_of, pauses_of, timing_of
@@ -21,10 +20,9 @@ from dashboard.descriptions.timing import (
     plan,
 )
 from dashboard.models import Attendance, HumanTask, TaskMoment
+from dashboard.wording import Text
 from durable.clock import now_ms
 from durable.conf import database_alias
-
-type Text = str | LazyText
 
 
 class Entry(NamedTuple):

@@ -5,12 +5,8 @@ time, and more than ``GROUP_ABOVE`` siblings of one name are one entry. The numb
 not depend on the tree.
 """
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import reduce
-from operator import or_
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from django.db.models import (
     Avg,
@@ -31,15 +27,16 @@ from django.db.models import (
 from django.db.models.functions import Coalesce, Length, RowNumber, Substr
 
 from dashboard import graph
-from dashboard.graph import STRIP_CELLS, Axis, Bar
+from dashboard.graph import STRIP_CELLS, Axis
 from dashboard.masking import secrets_of
 from dashboard.payloads import PREVIEW_SOURCE, preview
 from dashboard.queries import IS_TIMER, Tag, key_of, rows, titles_of
-from dashboard.states import KIND_BY_SLUG, Kind, Status, projected, settled_status
+from dashboard.states import KIND_BY_SLUG, Kind, Status, pending_status, projected, settled_status
+from dashboard.tree_entries import Branch, Entry, Group, Node, group_of, members_of
 from durable.models import HistoryEvent, Promise
 from durable.models.fields import IsTargeted
 from durable.protocol import tags
-from durable.protocol.states import PromiseState, TaskState
+from durable.protocol.states import PromiseState
 
 SMALL = 200
 PAGE = 200
@@ -48,100 +45,8 @@ MAX_OPEN = 100
 MAX_EVENTS = 60
 
 _FAILED = [PromiseState.REJECTED.value, PromiseState.REJECTED_TIMEDOUT.value]
-_FAILURES = frozenset({Status.FAILED, Status.TIMED_OUT})
 
 type Row = Mapping[str, Any]
-
-
-@dataclass
-class Node:
-    """A promise in the tree, or a step that runs right now and has no promise yet."""
-
-    id: str
-    parent: str
-    kind: Kind
-    function: str
-    status: Status
-    start: int
-    end: int | None
-    title: str = ""
-    attempts: int = 1
-    preview: str = ""
-    pid: str = ""
-    host: str = ""
-    is_stored: bool = True
-    bars: list[Bar] = field(default_factory=list)
-
-    is_group = False
-
-    @property
-    def key(self) -> str:
-        """Return what names this row in the page."""
-        return key_of(self.id)
-
-    @property
-    def toggle(self) -> str:
-        """Return what names this row in the query string."""
-        return self.id
-
-    @property
-    def name(self) -> str:
-        """Return what it is called."""
-        return self.title or self.function or str(self.kind.label)
-
-    @property
-    def suffix(self) -> str:
-        """Return what its id adds to its parent's, or the whole id."""
-        return self.id.removeprefix(self.parent)
-
-
-@dataclass
-class Group:
-    """Many siblings of one name, as one row."""
-
-    parent: str
-    kind: Kind
-    function: str
-    count: int
-    failed: int
-    pending: int
-    start: int
-    end: int | None
-    mean: float | None
-    cells: Counter[int] = field(default_factory=Counter)
-
-    is_group = True
-
-    @property
-    def key(self) -> str:
-        """Return what names this row in the page and in the query string."""
-        return key_of(self.parent, self.kind.slug, self.function)
-
-    @property
-    def toggle(self) -> str:
-        """Return what names this row in the query string."""
-        return self.key
-
-    @property
-    def name(self) -> str:
-        """Return what its members are called."""
-        return self.function or str(self.kind.label)
-
-    def members(self) -> Q:
-        """Match the promises it stands for."""
-        return Q(parent=self.parent, kind=self.kind.slug, name=self.function)
-
-
-type Entry = Node | Group
-
-
-@dataclass
-class Branch:
-    """The entries below one parent or in one group, and which page of them was read."""
-
-    entries: list[Entry] = field(default_factory=list)
-    offset: int = 0
-    total: int = 0
 
 
 def ancestors_of(promise_id: str, root_id: str) -> frozenset[str]:
@@ -220,7 +125,7 @@ class TreeReader:
         )
         found = (
             self._lineage()
-            .filter(_members_of(groups))
+            .filter(members_of(groups))
             .annotate(cell=cell)
             .order_by()
             .values("parent", "kind", "name", "cell")
@@ -294,7 +199,7 @@ class TreeReader:
             if len(members) <= GROUP_ABOVE:
                 entries.append(node)
             elif node is members[0]:
-                group = _group_of(parent, members)
+                group = group_of(parent, members)
                 entries.append(group)
                 branches[group.key] = Branch([*members])
         return branches
@@ -364,7 +269,7 @@ class TreeReader:
         order = [F("start").asc(), Length("id").asc(), F("id").asc()]
         numbered = (
             # Numbering sorts: what is in a closed group need not come that far.
-            below.exclude(_members_of(closed_groups))
+            below.exclude(members_of(closed_groups))
             .annotate(bucket=Case(*whens, default=Value(""), output_field=CharField()))
             .annotate(
                 place=Window(RowNumber(), partition_by=partition, order_by=order),
@@ -417,18 +322,6 @@ def _preview(row: Row, *, is_error: bool) -> str:
     return preview(row["beginning"], secrets, is_error=is_error)
 
 
-def _members_of(groups: Iterable[Group]) -> Q:
-    """Match the promises that any of the groups stands for."""
-    names: dict[tuple[str, str], list[str]] = {}
-    for group in groups:
-        names.setdefault((group.parent, group.kind.slug), []).append(group.function)
-    return reduce(
-        or_,
-        (Q(name__in=some, kind=kind, parent=parent) for (parent, kind), some in names.items()),
-        Q(pk__in=[]),
-    )
-
-
 def _put_titles(branches: Iterable[Branch]) -> None:
     """Name what waits for people as they see it. One query at most."""
     asked = {
@@ -449,56 +342,7 @@ def _first_children(node: Node) -> Iterator[str]:
                 yield f"{node.id}{separator}{number}"
 
 
-class TaskRow(Protocol):
-    """What is read of a task."""
-
-    @property
-    def state(self) -> Any: ...
-    @property
-    def stuck(self) -> Any: ...
-    @property
-    def expires_at(self) -> Any: ...
-
-
 class _TaskOf(NamedTuple):
     state: str | None
     stuck: str | None
     expires_at: int | None
-
-
-def pending_status(kind: Kind, task: TaskRow | None, now: int) -> Status:
-    """Return the status of one pending promise; a call has a task."""
-    match kind:
-        case Kind.TIMER:
-            return Status.SLEEPING
-        case Kind.LATENT:
-            return Status.HUMAN
-        case Kind.STEP:
-            return Status.RUNNING
-    if task is None:
-        return Status.QUEUED
-    if task.stuck is not None or task.state == TaskState.HALTED:
-        return Status.STUCK
-    if task.state == TaskState.ACQUIRED and (task.expires_at or 0) > now:
-        return Status.RUNNING
-    return Status.WAITING if task.state == TaskState.SUSPENDED else Status.QUEUED
-
-
-def _group_of(parent: str, members: Sequence[Node]) -> Group:
-    ended = [(node.start, node.end) for node in members if node.end is not None]
-    return Group(
-        parent=parent,
-        kind=members[0].kind,
-        function=members[0].function,
-        count=len(members),
-        failed=sum(node.status in _FAILURES for node in members),
-        pending=len(members) - len(ended),
-        start=min(node.start for node in members),
-        end=max(end for _, end in ended) if len(ended) == len(members) else None,
-        mean=_mean(end - start for start, end in ended),
-    )
-
-
-def _mean(lengths: Iterable[int]) -> float | None:
-    known = list(lengths)
-    return sum(known) / len(known) if known else None

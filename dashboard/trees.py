@@ -9,8 +9,9 @@ from dashboard.graph import Axis, Bar, Cell, Segment, Tick
 from dashboard.masking import secrets_of
 from dashboard.payloads import PREVIEW_SOURCE, preview
 from dashboard.queries import end_of, status_of
-from dashboard.states import Kind, Status
-from dashboard.tree_rows import PAGE, Branch, Entry, Group, Node, TreeReader, pending_status
+from dashboard.states import Kind, Status, pending_status
+from dashboard.tree_entries import Branch, Entry, Group, Node
+from dashboard.tree_rows import PAGE, TreeReader
 from dashboard.waiting import Fleet, Run
 from durable.models import Promise, TaskEvent
 
@@ -107,7 +108,6 @@ class Tree:
     lines: list[Line | Pager]
     axis: Axis
     ticks: list[Tick]
-    is_small: bool
 
 
 def read_tree(root: Promise, now: int, view: View, fleet: Fleet) -> Tree:
@@ -133,7 +133,7 @@ def read_tree(root: Promise, now: int, view: View, fleet: Fleet) -> Tree:
             line.segments = axis.segments(line.entry.bars)
         else:
             line.cells = axis.strip(line.entry.cells)
-    return Tree(lines, axis, axis.ticks(), is_small)
+    return Tree(lines, axis, axis.ticks())
 
 
 def _drawn(lines: Iterable[Line | Pager]) -> Iterator[Line]:

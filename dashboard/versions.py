@@ -5,7 +5,8 @@ from collections.abc import Collection, Hashable
 from django.db.models import Case, Count, F, Max, Q, Sum, When
 from django.db.models.functions import Coalesce
 
-from dashboard.queries import read_fleet, rows
+from dashboard.open_parts import read_fleet
+from dashboard.queries import rows
 from durable.clock import now_ms
 from durable.models import Promise, Task
 from durable.protocol.states import PromiseState, TaskState

@@ -11,7 +11,7 @@ from typing import Any
 
 import durable
 from examples import company, finance, ledger  # noqa: F401 - importing registers functions
-from examples.orders import Order, read_orders
+from examples.orders import Order
 
 CANARY_WAIT = timedelta(seconds=20)
 ROUNDS = 3
@@ -135,8 +135,3 @@ def roll_out(image: str, region: str) -> str:
 def roll_back(service: str) -> str:
     """Stand in for taking the canary away."""
     return f"{service} rolled back"
-
-
-def find_order(order_id: str) -> Order:
-    """Return one order of the file; ``KeyError`` when it has no such order."""
-    return {order.order_id: order for order in read_orders()}[order_id]

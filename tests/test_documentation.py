@@ -15,10 +15,19 @@ def found(pattern: str, *folders: str) -> set[str]:
     return {match for text in texts for match in re.findall(pattern, text)}
 
 
-def test_every_setting_of_the_engine_is_documented() -> None:
-    settings = found(r'"(DURABLE_[A-Z_]+)"', "durable")
+@pytest.mark.parametrize(("app", "prefix"), [("durable", "DURABLE"), ("dashboard", "SIGNOFF")])
+def test_every_setting_is_documented(app: str, prefix: str) -> None:
+    settings = found(rf'"({prefix}_[A-Z_]+)"', app)
     assert settings
     assert {name for name in settings if f"`{name}`" not in REFERENCE} == set()
+
+
+def test_the_settings_list_every_variable_of_the_environment() -> None:
+    source = (ROOT / "dashboard" / "project" / "settings.py").read_text()
+    variables = set(re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', source))
+    assert variables
+    docstring = source.split('"""')[1]
+    assert {name for name in variables if not re.search(rf"\b{name}\b", docstring)} == set()
 
 
 def test_every_check_is_documented() -> None:

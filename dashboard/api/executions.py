@@ -11,19 +11,20 @@ from dashboard.api.lookups import place_of
 from dashboard.api.operations import Call, operation
 from dashboard.api.problems import ProblemError, not_found, refuse
 from dashboard.api.values import instant, moment
+from dashboard.auditing import MAX_REASON
 from dashboard.details import read_detail, read_header
-from dashboard.history import Place, read_history
+from dashboard.execution_history import Place, read_history
+from dashboard.execution_list import Cursor, Execution, Filters, list_executions
+from dashboard.open_parts import read_fleet
 from dashboard.payloads import Failure, Payload
 from dashboard.permissions import CANCEL_EXECUTIONS, VIEW_EXECUTIONS, has
-from dashboard.queries import Cursor, Execution, Filters, find_root, list_executions, read_fleet
+from dashboard.queries import find_root
 from dashboard.states import BY_SLUG
+from dashboard.tree_rows import MAX_OPEN
 from dashboard.trees import Line, Pager, View, read_tree
 from dashboard.waiting import Reason
 from durable.clock import now_ms
 from durable.models import Promise
-
-MAX_REASON = 2000
-MAX_OPEN = 100
 
 
 class ExecutionQuery(Struct, forbid_unknown_fields=True):

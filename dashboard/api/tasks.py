@@ -18,7 +18,6 @@ from dashboard.inbox_order import Cursor
 from dashboard.inbox_queries import (
     PAGE_SIZE,
     Card,
-    Outcome,
     Tab,
     count_open,
     read_page,
@@ -26,7 +25,9 @@ from dashboard.inbox_queries import (
 )
 from dashboard.masking import mask_description
 from dashboard.models import Comment
-from dashboard.panels import Event, Panel, read_panel
+from dashboard.outcomes import Outcome
+from dashboard.panels import Panel, read_panel
+from dashboard.question_history import Event
 from dashboard.wording import label_of
 from durable.clock import now_ms
 

@@ -20,9 +20,9 @@ from dashboard import held_answers, links
 from dashboard.clocks import local
 from dashboard.descriptions import Description
 from dashboard.descriptions.answers import Need
-from dashboard.inbox_queries import outcome_of, with_outcome
 from dashboard.masking import MASK, is_secret, mask_description
 from dashboard.models import Comment, HumanTask, Message, MessageEvent
+from dashboard.outcomes import outcome_of, with_outcome
 from dashboard.people import find_user, name_of
 from dashboard.permissions import visible_to
 from dashboard.rights import could_answer, stands_in_for

@@ -32,7 +32,6 @@ class Answer(NamedTuple):
 
     status: int
     body: bytes
-    retry_after: str = ""
 
 
 def post(
@@ -87,8 +86,7 @@ async def _post(
         ) as session,
         session.post(URL(url), data=body, headers=headers, allow_redirects=False) as response,
     ):
-        answer = await response.content.read(MAX_ANSWER)
-        return Answer(response.status, answer, response.headers.get("Retry-After", ""))
+        return Answer(response.status, await response.content.read(MAX_ANSWER))
 
 
 def _host_of(url: str) -> str:

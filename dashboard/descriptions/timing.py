@@ -29,9 +29,6 @@ MAX_WEEKS = 520
 EXPIRY = "expiry"
 """Key of the last moment."""
 
-KEYS = ("expires", "on_expiry", "reminders", "ladder", "restart_on_reassign", "calendar")
-"""What of a description is read here; and ``due``, which others read as well."""
-
 _SECOND = 1000
 _DAY = 24 * 3600 * _SECOND
 _WEEK = 7

@@ -204,8 +204,3 @@ class WebhookDelivery(models.Model):
     def is_whole(self) -> bool:
         """Whether all of the body was kept."""
         return len(self.raw) == self.size
-
-    @property
-    def is_good(self) -> bool:
-        """Whether its sender was told that all is well."""
-        return 200 <= self.status < 300

@@ -6,8 +6,8 @@ from typing import Any
 from django import forms
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import render
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST
@@ -94,9 +94,7 @@ def away(request: HttpRequest) -> HttpResponse:
 @require_POST
 def end(request: HttpRequest, delegation_id: int) -> HttpResponse:
     """End a delegation: one's own, or with the right to anybody's."""
-    delegation = delegations_to_end(request.user).filter(pk=delegation_id).first()
-    if delegation is None:
-        raise Http404
+    delegation = get_object_or_404(delegations_to_end(request.user), pk=delegation_id)
     revoke(delegation, Actor.of(request))
     return HttpResponseRedirect(reverse("signoff:away"), status=303)
 

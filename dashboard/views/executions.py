@@ -17,13 +17,16 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from dashboard.answering import Actor
+from dashboard.auditing import MAX_REASON
 from dashboard.cancellation import cancel as cancel_execution
 from dashboard.cancellation import foresee
 from dashboard.details import Detail, Header, read_detail, read_header
-from dashboard.history import Place, read_history
+from dashboard.execution_history import Place, read_history
+from dashboard.execution_list import Cursor, Filters, list_executions
 from dashboard.models import Place as ListPlace
+from dashboard.open_parts import read_fleet
 from dashboard.permissions import CANCEL_EXECUTIONS, VIEW_EXECUTIONS, visible_to
-from dashboard.queries import Cursor, Filters, find_root, list_executions, read_fleet
+from dashboard.queries import find_root
 from dashboard.saved_views import UNFILTERED, Strip, first_url
 from dashboard.states import BY_SLUG, Status
 from dashboard.tree_rows import MAX_OPEN, ancestors_of
@@ -38,7 +41,6 @@ EXECUTION = "dashboard/executions/execution.html"
 CANCEL = "dashboard/executions/cancel.html"
 
 TIMELINE, HISTORY = "timeline", "history"
-MAX_REASON = 2000
 
 for_operators = for_holders_of(VIEW_EXECUTIONS)
 

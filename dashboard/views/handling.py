@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
@@ -64,9 +65,7 @@ def comment(request: HttpRequest, promise_id: str) -> HttpResponse:
 @require_POST
 def draft(request: HttpRequest, promise_id: str) -> HttpResponse:
     """Keep what somebody is writing; says when, for the line under the form."""
-    task = visible_to(request.user).filter(pk=promise_id).first()
-    if task is None:
-        raise Http404
+    task = get_object_or_404(visible_to(request.user), pk=promise_id)
     kept = save_draft(task, request.user, request.POST)  # type: ignore[arg-type]
     claims.note_life(task, request.user)  # type: ignore[arg-type]
     return HttpResponse(_("Draft kept") if kept else "", content_type="text/plain; charset=utf-8")

@@ -103,9 +103,7 @@ def take_back(request: HttpRequest, promise_id: str) -> HttpResponse:
 @require_POST
 def decide(request: HttpRequest, promise_id: str) -> HttpResponse:
     """Answer a question: 303 or the result, 409 when it was over, 422 when the form is wrong."""
-    task = visible_to(request.user).filter(pk=promise_id).first()
-    if task is None:
-        raise Http404
+    task = get_object_or_404(visible_to(request.user), pk=promise_id)
     form = form_for(task, request.POST, request.FILES)
     if form.is_again:  # one more row, or one less
         return respond(request, panel_for(request, promise_id, form=form))

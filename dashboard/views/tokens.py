@@ -4,8 +4,8 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import render
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST
@@ -80,9 +80,6 @@ def index(request: HttpRequest) -> HttpResponse:
 def revoke(request: HttpRequest, token_id: int) -> HttpResponse:
     """Revoke a token: one's own, or with the right anybody's."""
     user: Any = request.user
-    found = tokens.tokens_to_revoke(user).filter(pk=token_id).first()
-    if found is None:
-        raise Http404
-    tokens.revoke(found, Actor.of(request))
+    tokens.revoke(get_object_or_404(tokens.tokens_to_revoke(user), pk=token_id), Actor.of(request))
     messages.success(request, _("It does not count any more."))
     return HttpResponseRedirect(reverse("signoff:tokens"), status=303)

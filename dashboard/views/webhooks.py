@@ -3,14 +3,8 @@
 from typing import Any
 
 from django.contrib import messages
-from django.http import (
-    Http404,
-    HttpRequest,
-    HttpResponse,
-    HttpResponseRedirect,
-    QueryDict,
-)
-from django.shortcuts import render
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -142,10 +136,7 @@ def rotate(request: HttpRequest, slug: str) -> HttpResponse:
 def retire(request: HttpRequest, slug: str, secret_id: int) -> HttpResponse:
     """End a secret at once."""
     endpoint = _endpoint_or_404(slug)
-    rows = WebhookSecret.objects.using(database_alias()).select_related("endpoint")
-    secret = rows.filter(endpoint=endpoint, pk=secret_id).first()
-    if secret is None:
-        raise Http404
+    secret = get_object_or_404(endpoint.secrets.select_related("endpoint"), pk=secret_id)
     if endpoints.retire(secret, Actor.of(request)):
         messages.success(request, _("What is signed with it is refused from now on."))
     else:
@@ -267,18 +258,12 @@ def _payload(value: Any) -> Payload:
 
 
 def _endpoint_or_404(slug: str) -> WebhookEndpoint:
-    found = WebhookEndpoint.objects.using(database_alias()).filter(slug=slug).first()
-    if found is None:
-        raise Http404
-    return found
+    return get_object_or_404(WebhookEndpoint.objects.using(database_alias()), slug=slug)
 
 
 def _delivery_or_404(endpoint: WebhookEndpoint, delivery_id: int) -> WebhookDelivery:
     rows = logbook.deliveries_of(endpoint).select_related("endpoint", "redelivered_by")
-    found = rows.filter(pk=delivery_id).first() if delivery_id < 10**_MAX_DIGITS else None
-    if found is None:
-        raise Http404
-    return found
+    return get_object_or_404(rows, pk=delivery_id)
 
 
 def _number(text: str) -> int | None:

@@ -1,4 +1,4 @@
-"""What tests of messages and times have in common: a mail server, a clock that moves at will.
+"""What tests have in common: a mail server, who looks after executions, a clock that moves at will.
 
 This file is read before Django is set up, and imports what needs it where it is used.
 """
@@ -11,6 +11,8 @@ import pytest
 from tests.dashboard.outside import MailServer, mail_server, mailers_of
 
 if TYPE_CHECKING:
+    from django.test import Client
+
     from tests.dashboard.timed import Days
 
 
@@ -25,6 +27,14 @@ def mail_is_on(settings, server: MailServer) -> None:
     settings.SIGNOFF_CHANNELS = [{"channel": "mail", "from": "Signoff <signoff@example.com>"}]
     settings.SIGNOFF_BASE_URL = "https://signoff.example.com"
     settings.MAILERS = mailers_of(server)
+
+
+@pytest.fixture
+def viewer(db: None) -> "Client":
+    """Somebody who may see executions, signed in."""
+    from tests.dashboard.people import client_of, make_user
+
+    return client_of(make_user("vera", rights=("view_executions",)))
 
 
 @pytest.fixture

@@ -422,7 +422,7 @@ def test_its_page_shows_what_its_reader_may_see_by_now(mia):
     gone = program.post(f"bulk-answers/{job.pk}/start", {"answer": "approve"})
     assert gone.status_code == 409
     with pytest.raises(RefusedError, match="None of these"):
-        bulk.start(job, Answer("approve"))
+        bulk.start(job, Answer("approve"), Actor(User.objects.get(username="mia"), SignIn.SESSION))
     job.refresh_from_db()
     assert job.started_at is None
 

@@ -12,10 +12,10 @@ from dashboard.models import HumanTask
 from durable.models import Promise
 from durable.protocol.states import PromiseState
 from tests.dashboard.people import answer, ask, client_of, make_user, task_url
+from tests.dashboard.reading import HTMX
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
 
-HTMX = {"HX-Request": "true", "HX-Request-Type": "partial"}
 PAGE = """{% load signoff_inbox %}<!doctype html><title>Shop</title>
 <nav>{% inbox_badge %}</nav><main>{% task_panel task %}</main>"""
 

@@ -15,13 +15,12 @@ from dashboard.inbox_queries import (
     count_open,
     done_tasks,
     open_tasks,
-    outcome_of,
     read_page,
     tabs_of,
-    with_outcome,
 )
 from dashboard.models import ENDINGS as ENDING_ACTIONS
 from dashboard.models import AuditEntry, BulkItem, Decider, HumanTask
+from dashboard.outcomes import outcome_of, with_outcome
 from dashboard.permissions import is_open
 from durable import promises
 from durable.clock import now_ms

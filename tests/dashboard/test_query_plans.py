@@ -22,6 +22,7 @@ from durable.clock import now_ms
 from tests.dashboard import crowd
 from tests.dashboard.crowd import BIG, EXECUTIONS, HOUR_MS, RARE_FUNCTION
 from tests.dashboard.people import client_of, make_user, task_url
+from tests.dashboard.reading import HTMX
 from tests.store.support import execute
 
 pytestmark = [pytest.mark.django_db, pytest.mark.timeout(120)]
@@ -34,7 +35,6 @@ TABLES = {
     "signoff_decider",
     "signoff_auditentry",
 }
-HTMX = {"HX-Request": "true", "HX-Request-Type": "partial"}
 
 MOST_ROWS = EXECUTIONS * 3 // 10
 """Rows that a statement may read on PostgreSQL: a few for everything that is open."""

@@ -25,11 +25,6 @@ def person():
     return client_of(make_user("jon"))
 
 
-@pytest.fixture
-def viewer():
-    return client_of(make_user("vera", rights=("view_executions",)))
-
-
 def html(response):
     return response.content.decode()
 

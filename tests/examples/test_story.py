@@ -3,9 +3,9 @@
 import pytest
 from django.core.management import call_command
 
+from dashboard.execution_list import Filters, list_executions
 from dashboard.models import Action, AuditEntry, HumanTask, WebhookDelivery
 from dashboard.permissions import is_open
-from dashboard.queries import Filters, list_executions
 from durable.clock import now_ms
 from durable.models import Promise
 from examples import story

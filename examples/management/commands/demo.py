@@ -9,6 +9,7 @@ import durable
 from examples import past, story
 from examples.orders import read_orders
 from examples.people import PEOPLE, make_person
+from examples.story.company import ARTICLE
 from examples.workflows import deploy, purchase, review
 
 
@@ -49,5 +50,5 @@ def start_examples() -> None:
     """Start the workflows that the demo shows; those that were started before stay as they are."""
     for order in read_orders():
         durable.start(f"purchase-{order.order_id}", purchase, order)
-    durable.start("review-opening-hours", review, "New opening hours", story.ARTICLE)
+    durable.start("review-opening-hours", review, "New opening hours", ARTICLE)
     durable.start("deploy-shop-42", deploy, "shop", "42")
