@@ -207,7 +207,8 @@ def test_what_was_stopped_is_not_begun(mia):
     job = job_of(choose(mia, ask_many(1)))
     mia.post(f"/answers/{job.pk}/stop/")
     mia.post(f"/answers/{job.pk}/", {"answer": "approve"})
-    bulk.start(job, Answer("approve"))  # as if it had been stopped in between
+    actor = Actor(User.objects.get(username="mia"), SignIn.SESSION)
+    bulk.start(job, Answer("approve"), actor)  # as if it had been stopped in between
     run(job)
 
     assert (job.started_at, results(job)) == (None, {"q0": "waiting"})

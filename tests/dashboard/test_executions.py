@@ -236,7 +236,7 @@ def test_final_states(viewer):
     pass_time(now_ms() + 1)
 
     assert lines(viewer) == {
-        "late-1": ("Timed out", ""),
+        "late-1": ("Timed out", "Its deadline passed just now ."),
         "broken-1": ("Failed", "OrderError: no such account"),
         "done-1": ("Succeeded", ""),
     }

@@ -35,7 +35,7 @@ FOR_DEVELOPERS = frozenset({"executions", "webhooks", "audit"})
 """Folders of templates that operators, developers and auditors read."""
 CODE_FOR_DEVELOPERS = re.compile(
     r"dashboard/(admin|api/|audit|cancellation|checks|channels/(base|checks|http)"
-    r"|deciders|describing|descriptions/|details|history|management/|migrations/"
+    r"|deciders|describing|descriptions/|details|execution_|management/|migrations/"
     r"|models/(audit|human_task|message|timing|webhook|api_token)|payloads|project/|queries"
     r"|question_ids|recording|states|tree|versions|views/(audit|executions|hooks|webhooks)"
     r"|waiting|webhooks/)"
