@@ -18,7 +18,7 @@ WAYS_IN = ("asgi", "view")
 
 @pytest.fixture
 def transactional_db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """The test database, with commits; emptied of the engine's rows afterwards."""
+    """The test database, with commits; emptied afterwards."""
     from durable.gateway.executor import executor
     from tests.store.support import wipe
 

@@ -26,7 +26,7 @@ from tests.interop.people import make_person
 from tests.interop.sdks import Sdk, SdkError
 from tests.processes import wait_until
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.once, pytest.mark.timeout(120)]
 
 REFUND: dict[str, Any] = {
     "schema": 1,

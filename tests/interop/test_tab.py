@@ -24,7 +24,7 @@ from tests.interop.conftest import Gateway, MakeGateway
 from tests.interop.sdks import NODE, CannotInstallError, install_typescript
 from tests.processes import wait_until
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.once, pytest.mark.timeout(120)]
 
 HERE = Path(__file__).parent / "tab"
 TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8"}

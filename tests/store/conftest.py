@@ -38,10 +38,7 @@ def quick_commits(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> 
 
 @pytest.fixture
 def transactional_db(quick_commits: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """The test database, with commits; emptied of the engine's rows afterwards.
-
-    pytest-django's own fixture empties every table and fills some again, at ten times the cost.
-    """
+    """The test database, with commits; emptied afterwards."""
     from tests.store.support import wipe
 
     with django_db_blocker.unblock():
