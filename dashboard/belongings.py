@@ -16,7 +16,7 @@ from django.db.models.expressions import RawSQL
 from django.db.models.functions import JSONObject
 
 from dashboard.models import DefaultView, Preference, SavedView
-from dashboard.statements import Statement, statement_of
+from dashboard.statements import KEPT_STATEMENTS, Statement, statement_of
 from durable.conf import database_alias
 
 type AnyUser = AbstractBaseUser | AnonymousUser
@@ -98,7 +98,7 @@ def columns(user: AnyUser) -> dict[str, Any]:
     }
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=KEPT_STATEMENTS)
 def _statements(user_key: Any) -> Sequence[Statement]:
     return _list_of(_views(user_key)), _list_of(_preferences(user_key))
 

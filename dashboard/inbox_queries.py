@@ -38,13 +38,12 @@ from dashboard.permissions import (
 from dashboard.policies import Standing, standing_of_each
 from dashboard.shared_sets import SharedSets
 from dashboard.snoozing import is_snoozed, was_snoozed
-from dashboard.statements import NOW, SINCE, Moment, Statement, compiled, filled
+from dashboard.statements import KEPT_STATEMENTS, NOW, SINCE, Moment, Statement, compiled, filled
 from durable.conf import database_alias
 
 PAGE_SIZE = 50
 COUNT_LIMIT = 1000
 CARD_FACTS = 3
-KEPT_STATEMENTS = 512
 NEXT_LIMIT = 10
 NO_FILTERS = Filters()
 NEWS_WINDOW_MS = 30_000

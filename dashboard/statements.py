@@ -12,6 +12,9 @@ from django.db.models import BigIntegerField, Expression, QuerySet
 
 from durable.conf import database_alias
 
+KEPT_STATEMENTS = 512
+"""Of each kind, in a process."""
+
 type Statement = tuple[str, tuple[Any, ...]]
 
 

@@ -25,11 +25,11 @@ from dashboard.project.databases import close_request_connections
 from tests.dashboard import factories
 from tests.dashboard.chaining import let_others_end
 from tests.dashboard.people import answer, ask, client_of, make_user, settle
+from tests.dashboard.reading import HTMX
 
 pytestmark = pytest.mark.django_db
 
 DOCUMENTED = (Path(__file__).parents[2] / "docs" / "audit.md").read_text()
-HTMX = {"HX-Request": "true", "HX-Request-Type": "partial"}
 
 
 @pytest.fixture

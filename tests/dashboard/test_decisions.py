@@ -36,10 +36,9 @@ from tests.dashboard.people import (
     unpack,
 )
 from tests.dashboard.races import at_once, while_others
+from tests.dashboard.reading import HTMX
 
 pytestmark = pytest.mark.django_db
-
-HTMX = {"HX-Request": "true", "HX-Request-Type": "partial"}
 
 
 @pytest.fixture

@@ -50,13 +50,12 @@ from tests.dashboard.people import (
     unpack,
 )
 from tests.dashboard.races import at_once
+from tests.dashboard.reading import HTMX
 from tests.dashboard.test_channels_mail import html_of, text_of
 from tests.dashboard.timed import Days, until
 from tests.processes import Process, running, wait_until
 
 pytestmark = pytest.mark.django_db
-
-HTMX = {"HX-Request": "true", "HX-Request-Type": "partial"}
 
 
 @pytest.fixture

@@ -37,11 +37,10 @@ from tests.dashboard.people import (
     start_run,
     task_url,
 )
+from tests.dashboard.reading import HTMX
 
 pytestmark = pytest.mark.django_db
 
-FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
-WHOLE = {"HX-Request": "true", "HX-Request-Type": "full"}
 TITLES = re.compile(r'<span class="card-title">(?:<span class="mark[^>]*>\w+</span> )?(.*?)</span>')
 
 
@@ -498,7 +497,7 @@ def ask_many(number, **description):
         ask(f"q-{place:03}", title=f"q-{place:03}", **description)
 
 
-@pytest.mark.parametrize("headers", [{}, FRAGMENT])
+@pytest.mark.parametrize("headers", [{}, HTMX])
 @pytest.mark.parametrize("due", [None, "2030-01-01T00:00:00Z"])
 def test_more_follows_without_gap_or_repetition_while_the_list_changes(mia, headers, due):
     ask_many(2 * PAGE_SIZE + 3, users=["mia"], due=due)
@@ -543,7 +542,7 @@ def test_more_goes_on_as_the_list_began(mia):
         ask_many(PAGE_SIZE + 1, users=["mia"], due="2026-05-21T10:00:00Z")
         more = mia.get("/inbox/").context["page"].next
         clock.shift(3600)
-        rest = mia.get(f"/inbox/?after={more}", headers=FRAGMENT)
+        rest = mia.get(f"/inbox/?after={more}", headers=HTMX)
 
     assert titles(rest) == [f"q-{PAGE_SIZE:03}"]
     assert "<h2>" not in rest.text
@@ -581,9 +580,9 @@ def test_next_question_is_of_the_list_that_one_came_from(mia):
     page = mia.get(sent["Location"]).text
     assert f'href="{task_url("c")}{suffix}"' in page
     assert titles(mia.get(sent["Location"])) == ["c", "d", "taken"]
-    part = mia.post(f"{task_url('c')}decide/{listed}", {"answer": "approve"}, headers=FRAGMENT).text
+    part = mia.post(f"{task_url('c')}decide/{listed}", {"answer": "approve"}, headers=HTMX).text
     assert f'href="{task_url("d")}{suffix}"' in part
-    part = mia.post(f"{task_url('d')}decide/{listed}", {"answer": "approve"}, headers=FRAGMENT).text
+    part = mia.post(f"{task_url('d')}decide/{listed}", {"answer": "approve"}, headers=HTMX).text
     assert "That was the last one of this list." in part
     mia.post("/preferences/", {"advances": "on"})
     ask("e", title="e", users=["mia"], type="offer")
@@ -647,7 +646,7 @@ def test_group_goes_on_without_a_second_heading(mia):
     ask_many(PAGE_SIZE + 1, users=["mia"])
     more = mia.get("/inbox/").context["page"].next
 
-    fragment = mia.get(f"/inbox/?after={more}", headers=FRAGMENT).text
+    fragment = mia.get(f"/inbox/?after={more}", headers=HTMX).text
 
     assert "<html" not in fragment
     assert "<h2>" not in fragment
@@ -678,7 +677,7 @@ def test_cursor_that_was_not_made_here_is_none(mia, text):
 
     assert Cursor.decode(text) is None
     assert titles(mia.get("/inbox/", {"after": text})) == ["Title of a"]
-    more = mia.get("/inbox/", {"after": text, "q": "a"}, headers=FRAGMENT)
+    more = mia.get("/inbox/", {"after": text, "q": "a"}, headers=HTMX)
     assert more["HX-Redirect"] == "/inbox/?tab=answer&q=a"
 
 
@@ -722,7 +721,7 @@ def slot(client, page, **extra):
         "known": context["counts"].recent,
         "empty": "0" if context["page"].cards else "1",
     }
-    return client.get("/inbox/changes/", query | extra, headers=FRAGMENT)
+    return client.get("/inbox/changes/", query | extra, headers=HTMX)
 
 
 def test_nothing_new_is_an_empty_slot(mia):
@@ -822,10 +821,10 @@ def test_changes_bear_any_number(mia, wrong):
 def test_open_form_is_told_when_it_is_over(mia):
     ask("a", users=["mia", "jon"])
     jon = client_of(make_user("jon", first_name="Jon"))
-    assert mia.get(f"{task_url('a')}state/", headers=FRAGMENT).status_code == 204
+    assert mia.get(f"{task_url('a')}state/", headers=HTMX).status_code == 204
     answer(jon, "a")
 
-    assert "Jon approved this" in mia.get(f"{task_url('a')}state/", headers=FRAGMENT).text
+    assert "Jon approved this" in mia.get(f"{task_url('a')}state/", headers=HTMX).text
 
 
 def test_polls_take_six_queries_at_most(mia, django_assert_max_num_queries):

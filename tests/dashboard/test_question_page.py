@@ -23,10 +23,10 @@ from tests.dashboard.people import (
     start_run,
     task_url,
 )
+from tests.dashboard.reading import HTMX
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
-FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
 WHOLE = {"HX-Request": "true", "HX-Request-Type": "full"}
 
 
@@ -94,9 +94,9 @@ def test_templates_of_deciders_have_no_inline_script_or_style():
 def test_fragment_is_the_panel_and_restored_history_is_the_page(mia):
     ask("q", users=["mia"])
 
-    assert "<html" not in mia.get(task_url("q"), headers=FRAGMENT).text
+    assert "<html" not in mia.get(task_url("q"), headers=HTMX).text
     assert "<html" in mia.get(task_url("q"), headers=WHOLE).text
-    restored = FRAGMENT | {"HX-History-Restore-Request": "true"}
+    restored = HTMX | {"HX-History-Restore-Request": "true"}
     assert "<html" in mia.get(task_url("q"), headers=restored).text
 
 
@@ -111,7 +111,7 @@ def test_nothing_is_cached(mia):
 def test_fragment_of_one_whose_session_ended_sends_the_page_to_sign_in():
     current = {"HX-Current-URL": "http://testserver/inbox/q/"}
 
-    response = Client().get(task_url("q"), headers=FRAGMENT | current)
+    response = Client().get(task_url("q"), headers=HTMX | current)
 
     assert response["HX-Redirect"] == "/accounts/login/?next=/inbox/q/"
 
